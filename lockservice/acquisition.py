@@ -1,0 +1,158 @@
+"""One Acquire on its way: ask, wait for a hint when told to wait, ask again, and leave the queue on any way out."""
+
+import asyncio
+import secrets
+import time
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from lockservice.errors import (
+    LockServiceError,
+    OutcomeUnknown,
+    RequestIdReused,
+    ShardUnavailable,
+    TooManyWaiters,
+)
+from lockservice.lease import AcquireAsk, Grant, Held, Holder, Previous, Refused
+from lockservice.limits import LEAVE_AGAIN_MS, PLACE_KEPT_MS
+from lockservice.shards.keys import place
+from lockservice.shards.shard import Reply
+from lockservice.waiters import ParkedCall
+
+if TYPE_CHECKING:
+    from lockservice.locks import Locks
+
+Answer = Grant | Held | Refused
+
+_PREVIOUS: Final = {word.value.encode(): word for word in Previous}
+
+
+def hash_of(*fields: object) -> str:
+    """Hashes fields to 16 characters, each with its length so that no two lists of fields read alike."""
+    text = "".join(f"{len(part)}:{part}" for part in map(str, fields))
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def number(text: bytes) -> int | None:
+    """Reads a number that may be unset."""
+    return int(text) if text else None
+
+
+class Acquisition:
+    """One call of Acquire, from the first question to the answer."""
+
+    __slots__ = ("_arguments", "_ask", "_bucket", "_call", "_locks", "_shard", "_started", "_sweeper", "_waited")
+
+    def __init__(self, locks: "Locks", ask: AcquireAsk) -> None:
+        name, self._bucket = place(ask.namespace, ask.resource)
+        self._locks = locks
+        self._ask = ask
+        self._shard = locks.shard_map.pick(name)
+        self._sweeper = locks.sweepers[self._shard.name]
+        self._call = locks.room.name_call()
+        self._started = time.perf_counter()
+        self._waited = False
+        lease = secrets.token_urlsafe(16)
+        # wait_timeout is left out of the print: a caller that repeats its request has less time left.
+        fields = (ask.ttl_ms, ask.version, ask.after_version, ask.allow_stale, ask.event_id, ask.retention_ms)
+        self._arguments = {
+            "name": name,
+            "waiter": hash_of(ask.owner, ask.request_id) if ask.request_id else lease,
+            "call": self._call,
+            "owner": ask.owner,
+            "lease": lease,
+            "print": hash_of(*fields) if ask.request_id else "",
+            "ttl": ask.ttl_ms,
+            "version": "" if ask.version is None else ask.version,
+            "after_version": "" if ask.after_version is None else ask.after_version,
+            "allow_stale": "1" if ask.allow_stale else "",
+            "event_id": ask.event_id,
+            "retention": ask.retention_ms,
+            "waiters_max": locks.waiters_max,
+        }
+
+    async def run(self) -> Answer:
+        """Returns the answer. Raises what Locks.acquire raises."""
+        waiters = self._sweeper.waiters
+        # Redis may send a hint before its reply has been read, so the call is parked before it asks.
+        parked = waiters.open(self._call, self._bucket) if self._ask.wait_ms else None
+        try:
+            reply = await self._question(self._ask.wait_ms)
+            if parked is not None:
+                reply = await self._wait(parked, reply)
+            return self._answer(reply)
+        except BaseException as error:
+            # Nobody will hear of a lease or a place in the queue that this call may have now.
+            if not isinstance(error, ShardUnavailable | RequestIdReused | TooManyWaiters):
+                self._locks.room.clean_up(self._leave())
+            raise
+        finally:
+            if parked is not None:
+                waiters.close(self._call)
+
+    async def _question(self, wait_ms: int) -> Reply:
+        return await self._shard.run("acquire", self._bucket, wait_ms=wait_ms, **self._arguments)
+
+    async def _wait(self, parked: ParkedCall, reply: Reply) -> Reply:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._ask.wait_ms / 1000 - (time.perf_counter() - self._started)
+        while reply[0] == b"waiting":
+            self._waited = True
+            self._sweeper.expect(self._bucket, int(reply[1]))
+            await self._sweeper.waiters.wait(parked, until)
+            # The last question is asked without waiting: it leaves the queue, or takes what was just handed over.
+            reply = await self._question(max(0, round((until - loop.time()) * 1000)))
+        return reply
+
+    def _answer(self, reply: Reply) -> Answer:
+        waited_ms = (time.perf_counter() - self._started) * 1000
+        match reply[0]:
+            case b"granted":
+                return self._granted(reply, waited_ms)
+            case b"held":
+                holder = Holder(reply[1].decode(), int(reply[2]), int(reply[3])) if reply[1] else None
+                return Held(holder, number(reply[4]), waited_ms, self._waited)
+            case b"early" | b"duplicate" | b"stale":
+                return Refused(reply[0].decode(), number(reply[1]), waited_ms, self._waited)
+            case b"reused":
+                raise RequestIdReused("this request_id is in use with other fields")
+            case b"full":
+                limit = self._locks.waiters_max
+                raise TooManyWaiters(f"{limit} calls wait for this resource already")
+        raise AssertionError(reply)
+
+    def _granted(self, reply: Reply, waited_ms: float) -> Grant:
+        _, lease, token, ended, completed, handoff_us, queued = reply
+        token = int(token)
+        seen = self._shard.seen
+        seen[self._bucket] = max(token, seen[self._bucket])
+        if queued:
+            self._sweeper.expect(self._bucket, self._ask.ttl_ms)
+        if handoff_us:
+            self._locks.metrics.handoff_duration.observe(int(handoff_us) / 1e6)
+        return Grant(
+            lease.decode(),
+            token,
+            self._ask.ttl_ms,
+            _PREVIOUS[ended],
+            number(completed),
+            waited_ms,
+            self._waited,
+        )
+
+    async def _leave(self) -> None:
+        """Tells Redis that the call has ended, for as long as Redis could still act on it."""
+        arguments = {name: self._arguments[name] for name in ("name", "waiter", "call")}
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PLACE_KEPT_MS / 1000
+        while loop.time() < until:
+            try:
+                await self._shard.run(
+                    "leave", self._bucket, keep="1" if self._ask.request_id else "", **arguments
+                )
+            except (ShardUnavailable, OutcomeUnknown):
+                await asyncio.sleep(LEAVE_AGAIN_MS / 1000)
+            except LockServiceError:
+                return
+            else:
+                return

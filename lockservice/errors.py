@@ -1,0 +1,51 @@
+"""What the service refuses, each named for what the caller can do next. rpc/status.py maps them to gRPC."""
+
+
+class LockServiceError(Exception):
+    """Base of everything that is refused on purpose; anything else that escapes is a bug."""
+
+
+class InvalidField(LockServiceError):  # noqa: N818  the name says what is wrong
+    """A field is missing, too long, out of range or not text.
+
+    Attributes:
+        field: its name in the request, with dots for nested ones.
+        problem: what is allowed, in words.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class RequestIdReused(LockServiceError):  # noqa: N818
+    """The same request_id came back with other fields."""
+
+
+class ShardUnavailable(LockServiceError):  # noqa: N818
+    """The shard of this key cannot be reached or refuses writes; nothing was done."""
+
+
+class OutcomeUnknown(LockServiceError):  # noqa: N818
+    """The shard's answer was lost: the call may have been done. Repeat it with the same ids."""
+
+
+class ShardOutOfMemory(LockServiceError):  # noqa: N818
+    """The shard's memory is full; renew, release and settle still work."""
+
+
+class ClockUnsafe(LockServiceError):  # noqa: N818
+    """The shard's clock and this replica's are too far apart to seed fencing tokens from."""
+
+
+class ShardMapMismatch(LockServiceError):  # noqa: N818
+    """A shard was written with another shard map than this replica's."""
+
+
+class TooManyWaiters(LockServiceError):  # noqa: N818
+    """The queue of the resource, or of this replica, is full."""
+
+
+class Draining(LockServiceError):  # noqa: N818
+    """This replica is going away: queue again at another, with the same request_id to keep the place."""

@@ -1,0 +1,136 @@
+"""What operators see of resources and shards, and the one thing they may do to them."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from lockservice.errors import LockServiceError
+from lockservice.lease import Hold, Holder, Lock, Waiter
+from lockservice.limits import BUCKETS, INSPECT_WAITERS_MAX
+from lockservice.metrics import Metrics
+from lockservice.shards.keys import name_prefix, place
+from lockservice.shards.shard import Reply, Shard
+from lockservice.shards.shard_map import ShardMap
+
+log = logging.getLogger(__name__)
+
+
+class ShardView(NamedTuple):
+    """A shard as operators see it; latencies in milliseconds, of the last few thousand script calls."""
+
+    name: str
+    address: str
+    problem: str
+    latency_p50_ms: float
+    latency_p99_ms: float
+    locks_held: int
+    waiters: int
+
+
+class Inspection:
+    """Looks into the shards."""
+
+    def __init__(self, *, shard_map: ShardMap, metrics: Metrics) -> None:
+        self._map = shard_map
+        self._metrics = metrics
+
+    async def inspect(self, namespace: str, resource: str) -> tuple[Lock, list[Waiter]]:
+        """Returns a resource and its first waiters in the order of their turn. Raises what Shard.run raises."""
+        name, bucket = place(namespace, resource)
+        shard = self._map.pick(name)
+        reply = await shard.run("inspect", bucket, name=name, waiters_max=INSPECT_WAITERS_MAX)
+        waiters = [
+            Waiter(owner.decode(), int(waiting_ms), _number(version), _number(after_version))
+            for owner, waiting_ms, version, after_version in reply[3:]
+        ]
+        return _lock(resource, shard, reply[1], reply[2]), waiters
+
+    async def list_locks(self, namespace: str, prefix: str, limit: int) -> AsyncIterator[list[Lock]]:
+        """Yields the held and the kept resources whose names begin with a prefix, shard by shard.
+
+        Raises what Shard.run raises.
+        """
+        text = name_prefix(namespace, prefix)
+        for shard in self._map.shards:
+            replies = await asyncio.gather(
+                *(shard.run("list", bucket, prefix=text, locks_max=limit) for bucket in range(BUCKETS))
+            )
+            found = [entry for reply in replies for entry in reply[1:]][:limit]
+            limit -= len(found)
+            if found:
+                yield [_lock(_resource(namespace, name), shard, state, queued) for name, state, queued in found]
+            if limit <= 0:
+                return
+
+    async def force_release(self, namespace: str, resource: str, token: int, reason: str) -> bool:
+        """Takes a lease away, or ends the hold after it, and says whether there was one of this token.
+
+        Raises what Shard.run raises.
+        """
+        name, bucket = place(namespace, resource)
+        reply = await self._map.pick(name).run("force_release", bucket, name=name, token=token)
+        forced = reply[0] == b"forced"
+        if forced and reply[1]:
+            self._metrics.hold_duration["forced"].observe(int(reply[1]) / 1000)
+        log.warning(
+            "force-release",
+            extra={"resource": resource, "fencing_token": token, "reason": reason, "released": forced},
+        )
+        return forced
+
+    async def shards(self) -> list[ShardView]:
+        """Describes every shard, those that are down too."""
+        return list(await asyncio.gather(*(self._shard(shard) for shard in self._map.shards)))
+
+    async def _shard(self, shard: Shard) -> ShardView:
+        held = waiters = 0
+        problem = shard.condition.problem
+        if not problem:
+            try:
+                replies = await asyncio.gather(*(shard.run("count", bucket) for bucket in range(BUCKETS)))
+                held, waiters = (sum(int(reply[i]) for reply in replies) for i in (1, 2))
+            except LockServiceError as error:
+                problem = str(error)
+        latencies = sorted(shard.latencies_s)
+        return ShardView(
+            name=shard.name,
+            address=address_of(shard.url),
+            problem=problem,
+            latency_p50_ms=_quantile_ms(latencies, 0.5),
+            latency_p99_ms=_quantile_ms(latencies, 0.99),
+            locks_held=held,
+            waiters=waiters,
+        )
+
+
+def address_of(url: str) -> str:
+    """Returns the address in a shard's URL, without its credentials."""
+    parts = urlsplit(url)
+    return parts.path if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
+
+
+def _quantile_ms(ordered: list[float], quantile: float) -> float:
+    return ordered[int(len(ordered) * quantile)] * 1000 if ordered else 0.0
+
+
+def _number(text: bytes) -> int | None:
+    return int(text) if text else None
+
+
+def _resource(namespace: str, name: bytes) -> str:
+    text = name.decode()
+    return unquote(text.partition("/")[2] if namespace else text)
+
+
+def _lock(resource: str, shard: Shard, state: Reply, queued: int) -> Lock:
+    owner, token, remaining_ms, completed, hold_owner, hold_event, hold_ms = state
+    return Lock(
+        resource=resource,
+        shard=shard.name,
+        holder=Holder(owner.decode(), int(token), int(remaining_ms)) if token else None,
+        queue_length=int(queued),
+        completed=_number(completed),
+        hold=Hold(hold_owner.decode(), hold_event.decode(), int(hold_ms)) if hold_ms else None,
+    )

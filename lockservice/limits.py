@@ -1,0 +1,51 @@
+"""Every bound of the service, in one place, each with its unit."""
+
+from typing import Final
+
+RESOURCE_BYTES_MAX: Final = 512
+OWNER_BYTES_MAX: Final = 256
+REQUEST_ID_BYTES_MAX: Final = 128
+LEASE_ID_BYTES_MAX: Final = 64
+REASON_BYTES_MAX: Final = 1024
+FINGERPRINT_BYTES_MAX: Final = 64
+RESULT_BYTES_MAX: Final = 4096
+MESSAGE_BYTES_MAX: Final = 65_536
+
+VERSION_MAX: Final = 2**53 - 1
+
+TTL_MS_MIN: Final = 100
+TTL_MS_MAX: Final = 3_600_000
+TTL_MS_DEFAULT: Final = 10_000
+WAIT_MS_MAX: Final = 3_600_000
+HOLD_MS_MAX: Final = 3_600_000
+RETENTION_MS_MIN: Final = 1_000
+RETENTION_MS_MAX: Final = 30 * 86_400_000
+RETENTION_MS_DEFAULT: Final = 86_400_000
+
+LIST_LOCKS_DEFAULT: Final = 1_000
+LIST_LOCKS_MAX: Final = 100_000
+INSPECT_WAITERS_MAX: Final = 1_000
+
+# A hand-off is first written for this long; its replica confirms it (scripts/resource.lua has the same number).
+CONFIRM_MS: Final = 1_400
+# A waiting call that ended without an answer keeps its place this long, when it has a request_id.
+PLACE_KEPT_MS: Final = 5_000
+# Each replica looks at the buckets in which it has waiting calls at least this often ...
+SWEEP_MS: Final = 400
+# ... and at all other buckets once in this time, so that expired leases are counted and forgotten.
+SWEEP_ALL_MS: Final = 10_000
+# Two sweeps of one bucket are never closer than this.
+SWEEP_MS_MIN: Final = 5
+
+BUCKETS: Final = 256
+# Counters are seeded from the clock; one that is further off than this is not trusted.
+CLOCK_ERROR_MS_MAX: Final = 500
+
+RECONNECT_MS_MIN: Final = 20
+RECONNECT_MS_MAX: Final = 1_000
+PROBE_MS: Final = 1_000
+REDIS_MAJOR_MIN: Final = 7
+# Calls that may wait for one shard's answers at once; more means that it has stopped answering.
+SHARD_CALLS_MAX: Final = 100_000
+# A call that ended while its shard was away tells it again at this interval.
+LEAVE_AGAIN_MS: Final = 100

@@ -1,0 +1,92 @@
+"""Leases: acquire, renew, release."""
+
+import time
+from collections.abc import Mapping
+
+from lockservice.acquisition import Acquisition, Answer
+from lockservice.lease import AcquireAsk, Grant, Held
+from lockservice.metrics import Metrics
+from lockservice.shards.keys import place
+from lockservice.shards.shard_map import ShardMap
+from lockservice.sweeper import Sweeper
+from lockservice.waiters import WaitingRoom
+
+
+class Locks:
+    """The leases of all shards, for the callers of this replica.
+
+    Every decision is taken by a script on the shard that the resource belongs to.
+    """
+
+    def __init__(
+        self,
+        *,
+        shard_map: ShardMap,
+        room: WaitingRoom,
+        sweepers: Mapping[str, Sweeper],
+        metrics: Metrics,
+        waiters_max: int,
+    ) -> None:
+        self.shard_map = shard_map
+        self.room = room
+        self.sweepers = sweepers
+        self.metrics = metrics
+        self.waiters_max = waiters_max
+
+    async def acquire(self, ask: AcquireAsk) -> Answer:
+        """Takes a lease, waiting up to ask.wait_ms for it.
+
+        Raises:
+            RequestIdReused, TooManyWaiters, Draining, and what Shard.run raises.
+        """
+        started = time.perf_counter()
+        outcome, waited = "error", False
+        try:
+            answer = await Acquisition(self, ask).run()
+            outcome = _outcome(answer)
+            waited = answer.waited
+            if waited and outcome == "granted":
+                outcome = "granted_after_wait"
+        finally:
+            elapsed = time.perf_counter() - started
+            self.metrics.acquire_duration[outcome].observe(elapsed)
+            if waited:
+                self.metrics.wait_duration[outcome].observe(elapsed)
+        return answer
+
+    async def renew(self, namespace: str, resource: str, lease_id: str, ttl_ms: int | None) -> int | None:
+        """Extends a lease and returns its ttl in ms, or None when it is not held. Raises what Shard.run raises."""
+        name, bucket = place(namespace, resource)
+        reply = await self.shard_map.pick(name).run(
+            "renew", bucket, name=name, lease=lease_id, ttl=ttl_ms or ""
+        )
+        renewed = reply[0] == b"renewed"
+        self.metrics.renew["renewed" if renewed else "not_held"].inc()
+        return int(reply[1]) if renewed else None
+
+    async def release(
+        self, namespace: str, resource: str, lease_id: str, *, done: bool, hold_ms: int
+    ) -> bool:
+        """Ends a lease, and says whether it was still held, or had been released with this id before.
+
+        Raises what Shard.run raises.
+        """
+        name, bucket = place(namespace, resource)
+        reply = await self.shard_map.pick(name).run(
+            "release", bucket, name=name, lease=lease_id, done="1" if done else "", hold_ms=hold_ms
+        )
+        released = reply[0] == b"released"
+        self.metrics.release["released" if released else "not_held"].inc()
+        if released and reply[1]:
+            self.metrics.hold_duration["released"].observe(int(reply[1]) / 1000)
+        return released
+
+
+def _outcome(answer: Answer) -> str:
+    match answer:
+        case Grant():
+            return "granted"
+        case Held():
+            return "held"
+        case _:
+            return answer.word

@@ -1,0 +1,154 @@
+"""Every metric of the service: its name, labels and buckets, and nothing else.
+
+No resource, key, owner or namespace is ever a label: their number has no bound, and a scrape must stay small.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import grpc
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from lockservice import __version__
+
+# The 10 ms at which operators shard further is a boundary of every latency histogram.
+CALL_BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30)
+REDIS_BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+WAIT_BUCKETS_S: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60)
+HOLD_BUCKETS_S: Final = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+ACQUIRE_OUTCOMES: Final = ("granted", "granted_after_wait", "held", "duplicate", "stale", "early", "error")
+_CALL_LABELS: Final = ("grpc_type", "grpc_service", "grpc_method")
+
+
+def _code_name(code: grpc.StatusCode) -> str:
+    """Writes a code as go-grpc-prometheus does, so that public dashboards match: OK, Unavailable, DeadlineExceeded."""
+    return "OK" if code is grpc.StatusCode.OK else code.name.replace("_", " ").title().replace(" ", "")
+
+
+class CallMetrics:
+    """The metrics of one gRPC method, ready to be used without looking labels up."""
+
+    def __init__(self, metrics: "Metrics", labels: Sequence[str]) -> None:
+        self.started = metrics.grpc_started.labels(*labels)
+        self.seconds = metrics.grpc_seconds.labels(*labels)
+        self._handled = metrics.grpc_handled
+        self._labels = tuple(labels)
+        self._codes: dict[grpc.StatusCode, Counter] = {}
+
+    def handled(self, code: grpc.StatusCode) -> None:
+        """Counts a call that ended with a code."""
+        counter = self._codes.get(code)
+        if counter is None:
+            counter = self._codes[code] = self._handled.labels(*self._labels, _code_name(code))
+        counter.inc()
+
+
+class Metrics:
+    """All metrics of one replica, in one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._of_grpc()
+        self._of_locks()
+        self._of_shards()
+        self._gauges()
+
+    def _histogram(self, name: str, text: str, labels: Sequence[str], buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
+
+    def _counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _outcomes(self, name: str, text: str, outcomes: Sequence[str]) -> Mapping[str, Counter]:
+        counter = self._counter(name, text, ("outcome",))
+        return {outcome: counter.labels(outcome) for outcome in outcomes}
+
+    def _of_grpc(self) -> None:
+        self.grpc_started = self._counter("grpc_server_started_total", "Calls begun.", _CALL_LABELS)
+        self.grpc_handled = self._counter(
+            "grpc_server_handled_total", "Calls ended, by status code.", (*_CALL_LABELS, "grpc_code")
+        )
+        self.grpc_seconds = self._histogram(
+            "grpc_server_handling_seconds", "How long calls took.", _CALL_LABELS, CALL_BUCKETS_S
+        )
+
+    def _of_locks(self) -> None:
+        acquire = self._histogram(
+            "lockservice_acquire_duration_seconds",
+            "The lock latency: a whole Acquire, waiting included.",
+            ("outcome",),
+            CALL_BUCKETS_S,
+        )
+        wait = self._histogram(
+            "lockservice_wait_duration_seconds", "Acquires that had to queue.", ("outcome",), WAIT_BUCKETS_S
+        )
+        hold = self._histogram(
+            "lockservice_hold_duration_seconds", "How long leases were held.", ("end",), HOLD_BUCKETS_S
+        )
+        self.acquire_duration = {outcome: acquire.labels(outcome) for outcome in ACQUIRE_OUTCOMES}
+        self.wait_duration = {outcome: wait.labels(outcome) for outcome in ACQUIRE_OUTCOMES}
+        self.hold_duration = {end: hold.labels(end) for end in ("released", "expired", "forced")}
+        self.handoff_duration = self._histogram(
+            "lockservice_handoff_duration_seconds",
+            "From a release to the answer of the next waiter.",
+            (),
+            CALL_BUCKETS_S,
+        )
+        self.dedupe = self._outcomes(
+            "lockservice_dedupe_total", "Dedupe calls.", ("first", "duplicate", "in_progress", "mismatch")
+        )
+        self.release = self._outcomes("lockservice_release_total", "Release calls.", ("released", "not_held"))
+        self.renew = self._outcomes("lockservice_renew_total", "Renew calls.", ("renewed", "not_held"))
+        self.settle = self._outcomes("lockservice_settle_total", "Settle calls.", ("settled", "not_held"))
+        self.renew_claim = self._outcomes(
+            "lockservice_renew_claim_total", "RenewClaim calls.", ("renewed", "not_held")
+        )
+        self.lease_expirations = self._counter(
+            "lockservice_lease_expirations_total", "Leases that ran out without a release."
+        )
+        self.claim_expirations = self._counter(
+            "lockservice_claim_expirations_total", "Claims that ran out without being settled."
+        )
+
+    def _of_shards(self) -> None:
+        self.redis_duration = self._histogram(
+            "lockservice_redis_duration_seconds",
+            "One script call, batching included. Shard further when it creeps above 10 ms.",
+            ("shard", "script"),
+            REDIS_BUCKETS_S,
+        )
+        self.redis_batch_size = self._histogram(
+            "lockservice_redis_batch_size", "Script calls in one write.", ("shard",), BATCH_BUCKETS
+        )
+        self.redis_errors = self._counter(
+            "lockservice_redis_errors_total", "Script calls that failed.", ("shard", "kind")
+        )
+        self.shard_up = Gauge(
+            "lockservice_shard_up", "1 while the shard may be used.", ("shard",), registry=self.registry
+        )
+        self.shard_incarnations = self._counter(
+            "lockservice_shard_incarnations_total", "Redis processes seen behind the shard.", ("shard",)
+        )
+
+    def _gauges(self) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(name, text, registry=self.registry)
+
+        self.holds = gauge("lockservice_holds", "Resources kept for a retry, in all shards.")
+        self.waiters = gauge("lockservice_waiters", "Calls waiting in this replica.")
+        self.draining = gauge("lockservice_draining", "1 while this replica goes away.")
+        build = Gauge(
+            "lockservice_build_info", "The version, as a label.", ("version",), registry=self.registry
+        )
+        build.labels(__version__).set(1)
+
+    def calls(self, service: str, method: str, *, streaming: bool) -> CallMetrics:
+        """Makes the metrics of a gRPC method."""
+        return CallMetrics(self, ("server_stream" if streaming else "unary", service, method))
+
+    def watch(self, *, holds: Callable[[], float], waiters: Callable[[], float]) -> None:
+        """Has the gauges read what is true at the moment of a scrape."""
+        self.holds.set_function(holds)
+        self.waiters.set_function(waiters)

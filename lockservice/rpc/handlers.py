@@ -1,0 +1,127 @@
+"""Registers the methods of a service with gRPC: each is measured, and each refusal becomes a status.
+
+gRPC's own interceptors would do the same for more processor time a call, and a request that cannot be parsed would
+never reach them.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import grpc
+import structlog
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.unknown_fields import UnknownFieldSet
+from grpc_status import rpc_status
+
+from lockservice.errors import InvalidField, LockServiceError
+from lockservice.metrics import CallMetrics, Metrics
+from lockservice.rpc.status import TABLE, status_of
+
+log = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Unary = Callable[[Any, Context], Awaitable[Message]]
+Streaming = Callable[[Any, Context], AsyncIterator[Message]]
+
+_REQUEST_ID = "x-request-id"
+
+
+def register(
+    server: grpc.aio.Server, service: ServiceDescriptor, servicer: object, metrics: Metrics
+) -> None:
+    """Registers every method of a service that the servicer has; gRPC answers UNIMPLEMENTED to the others."""
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+    for method in service.methods:
+        behaviour = getattr(servicer, method.name, None)
+        if behaviour is None:
+            continue
+        calls = metrics.calls(service.full_name, method.name, streaming=method.server_streaming)
+        make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
+        wrapped = _streaming(behaviour, calls) if method.server_streaming else _unary(behaviour, calls)
+        handlers[method.name] = make(
+            wrapped,
+            request_deserializer=_reader(method.input_type),
+            response_serializer=lambda message: message.SerializeToString(),
+        )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
+
+
+def _reader(descriptor: Descriptor) -> Callable[[bytes], Message | InvalidField]:
+    """Parses requests; one that is no such message is answered like any other bad field, not as a bug of ours."""
+    parse = GetMessageClass(descriptor).FromString
+
+    def read(data: bytes) -> Message | InvalidField:
+        try:
+            return parse(data)
+        except DecodeError:
+            return _bad_field(descriptor, data)
+
+    return read
+
+
+def _bad_field(descriptor: Descriptor, data: bytes) -> InvalidField:
+    try:
+        fields = UnknownFieldSet(Empty.FromString(data))
+    except DecodeError:
+        return InvalidField("request", "is not a message of this method")
+    for found in fields:
+        field = descriptor.fields_by_number.get(found.field_number)
+        if field is not None and field.type == FieldDescriptor.TYPE_STRING and isinstance(found.data, bytes):
+            try:
+                found.data.decode()
+            except UnicodeDecodeError:
+                return InvalidField(field.name, "is not UTF-8")
+    return InvalidField("request", "is not a message of this method")
+
+
+def _unary(behaviour: Unary, calls: CallMetrics) -> Unary:
+    async def handle(request: Message | InvalidField, context: Context) -> Message:
+        async with _watched(context, calls):
+            if isinstance(request, InvalidField):
+                raise request
+            return await behaviour(request, context)
+        raise AssertionError
+
+    return handle
+
+
+def _streaming(behaviour: Streaming, calls: CallMetrics) -> Streaming:
+    async def handle(request: Message | InvalidField, context: Context) -> AsyncIterator[Message]:
+        async with _watched(context, calls):
+            if isinstance(request, InvalidField):
+                raise request
+            async for response in behaviour(request, context):
+                yield response
+
+    return handle
+
+
+@asynccontextmanager
+async def _watched(context: Context, calls: CallMetrics) -> AsyncIterator[None]:
+    """Measures one call, and ends it with a status when it is refused or fails."""
+    calls.started.inc()
+    started = time.perf_counter()
+    code = grpc.StatusCode.CANCELLED
+    for name, value in context.invocation_metadata() or ():
+        if name == _REQUEST_ID:
+            structlog.contextvars.bind_contextvars(request_id=value)
+            context.set_trailing_metadata(((_REQUEST_ID, value),))
+    try:
+        yield
+        code = grpc.StatusCode.OK
+    except LockServiceError as error:
+        code = TABLE[type(error)].code
+        await context.abort_with_status(rpc_status.to_status(status_of(error)))  # type: ignore[attr-defined]  # the stubs lack it
+    except Exception:
+        code = grpc.StatusCode.INTERNAL
+        log.exception("bug")
+        await context.abort(code, "internal error")
+    finally:
+        calls.handled(code)
+        calls.seconds.observe(time.perf_counter() - started)

@@ -1,0 +1,153 @@
+"""LockService: each call becomes one call of the domain, and its value one response."""
+
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from lockservice.dedupe import Dedupe
+from lockservice.lease import Grant, Held, Holder, Previous
+from lockservice.limits import RESULT_BYTES_MAX
+from lockservice.locks import Locks
+from lockservice.rpc import validation
+from lockservice.rpc.handlers import Context
+from lockservice.v1 import lockservice_pb2 as pb
+
+# One namespace, until credentials tell tenants apart.
+NAMESPACE: Final = ""
+
+_PREVIOUS: Final = {
+    Previous.UNKNOWN: pb.PREVIOUS_LEASE_UNSPECIFIED,
+    Previous.RELEASED: pb.PREVIOUS_LEASE_RELEASED,
+    Previous.EXPIRED: pb.PREVIOUS_LEASE_EXPIRED,
+    Previous.FORCED: pb.PREVIOUS_LEASE_FORCED,
+}
+_REFUSED: Final = {
+    "duplicate": pb.ACQUIRE_OUTCOME_DUPLICATE,
+    "stale": pb.ACQUIRE_OUTCOME_STALE,
+    "early": pb.ACQUIRE_OUTCOME_EARLY,
+}
+_DEDUPE: Final = {
+    "first": pb.DEDUPE_OUTCOME_FIRST,
+    "duplicate": pb.DEDUPE_OUTCOME_DUPLICATE,
+    "in_progress": pb.DEDUPE_OUTCOME_IN_PROGRESS,
+    "mismatch": pb.DEDUPE_OUTCOME_MISMATCH,
+}
+
+
+def duration(ms: float) -> Duration:
+    """Writes milliseconds as a Duration."""
+    micros = int(ms * 1000)
+    return Duration(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
+
+
+def holder(value: Holder | None) -> pb.Holder | None:
+    """Writes who holds a resource."""
+    if value is None:
+        return None
+    return pb.Holder(
+        owner=value.owner, fencing_token=value.token, remaining=duration(value.remaining_ms)
+    )
+
+
+class LockService:
+    """Serves workers."""
+
+    def __init__(self, locks: Locks, dedupe: Dedupe) -> None:
+        self._locks = locks
+        self._dedupe = dedupe
+
+    async def Acquire(self, request: pb.AcquireRequest, context: Context) -> pb.AcquireResponse:
+        """Takes a lease, or says why not."""
+        answer = await self._locks.acquire(validation.acquire(request, NAMESPACE))
+        waited = duration(answer.waited_ms)
+        match answer:
+            case Grant():
+                return pb.AcquireResponse(
+                    outcome=pb.ACQUIRE_OUTCOME_GRANTED,
+                    lease=pb.Lease(
+                        resource=request.resource,
+                        lease_id=answer.lease_id,
+                        fencing_token=answer.token,
+                        ttl=duration(answer.ttl_ms),
+                    ),
+                    waited=waited,
+                    completed_version=answer.completed,
+                    previous_lease=_PREVIOUS[answer.previous],
+                )
+            case Held():
+                return pb.AcquireResponse(
+                    outcome=pb.ACQUIRE_OUTCOME_HELD,
+                    holder=holder(answer.holder),
+                    waited=waited,
+                    completed_version=answer.completed,
+                )
+            case _:
+                return pb.AcquireResponse(
+                    outcome=_REFUSED[answer.word], waited=waited, completed_version=answer.completed
+                )
+
+    async def Renew(self, request: pb.RenewRequest, context: Context) -> pb.RenewResponse:
+        """Extends a lease."""
+        ttl_ms = await self._locks.renew(
+            NAMESPACE,
+            validation.resource(request.resource),
+            validation.lease_id(request.lease_id),
+            validation.ttl(request, "ttl"),
+        )
+        if ttl_ms is None:
+            return pb.RenewResponse(outcome=pb.RENEW_OUTCOME_NOT_HELD)
+        return pb.RenewResponse(outcome=pb.RENEW_OUTCOME_RENEWED, ttl=duration(ttl_ms))
+
+    async def Release(self, request: pb.ReleaseRequest, context: Context) -> pb.ReleaseResponse:
+        """Ends a lease."""
+        done = validation.disposition(request.disposition)
+        released = await self._locks.release(
+            NAMESPACE,
+            validation.resource(request.resource),
+            validation.lease_id(request.lease_id),
+            done=done,
+            hold_ms=validation.hold(request, done=done),
+        )
+        return pb.ReleaseResponse(
+            outcome=pb.RELEASE_OUTCOME_RELEASED if released else pb.RELEASE_OUTCOME_NOT_HELD
+        )
+
+    async def Dedupe(self, request: pb.DedupeRequest, context: Context) -> pb.DedupeResponse:
+        """Claims an event key."""
+        claim = await self._dedupe.claim(validation.dedupe(request, NAMESPACE))
+        seen_ms = claim.first_seen_ms
+        return pb.DedupeResponse(
+            outcome=_DEDUPE[claim.word],
+            claim_id=claim.claim_id,
+            first_seen=Timestamp(seconds=seen_ms // 1000, nanos=seen_ms % 1000 * 1_000_000),
+            result=claim.result,
+            retry_after=duration(claim.retry_after_ms) if claim.retry_after_ms else None,
+        )
+
+    async def RenewClaim(
+        self, request: pb.RenewClaimRequest, context: Context
+    ) -> pb.RenewClaimResponse:
+        """Extends a claim."""
+        ttl_ms = await self._dedupe.renew(
+            NAMESPACE,
+            validation.key(request.key),
+            validation.claim_id(request.claim_id),
+            validation.ttl(request, "claim_ttl"),
+        )
+        if ttl_ms is None:
+            return pb.RenewClaimResponse(outcome=pb.RENEW_OUTCOME_NOT_HELD)
+        return pb.RenewClaimResponse(outcome=pb.RENEW_OUTCOME_RENEWED, claim_ttl=duration(ttl_ms))
+
+    async def Settle(self, request: pb.SettleRequest, context: Context) -> pb.SettleResponse:
+        """Ends a claim."""
+        settled = await self._dedupe.settle(
+            NAMESPACE,
+            validation.key(request.key),
+            validation.claim_id(request.claim_id),
+            done=validation.disposition(request.disposition),
+            result=validation.octets("result", request.result, bytes_max=RESULT_BYTES_MAX),
+        )
+        return pb.SettleResponse(
+            outcome=pb.SETTLE_OUTCOME_SETTLED if settled else pb.SETTLE_OUTCOME_NOT_HELD
+        )

@@ -1,0 +1,72 @@
+"""The one table that turns refusals of the domain into gRPC statuses with google.rpc details."""
+
+from typing import Final, NamedTuple
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from lockservice import errors
+from lockservice.v1 import lockservice_pb2 as pb
+
+DOMAIN: Final = "lockservice"
+_PREFIX: Final = "ERROR_REASON_"
+
+
+class Refusal(NamedTuple):
+    """How an error looks on the wire: its code, its reason, and after how many ms a retry makes sense, if any."""
+
+    code: grpc.StatusCode
+    reason: pb.ErrorReason.ValueType
+    retry_ms: int | None = None
+
+
+TABLE: Final[dict[type[errors.LockServiceError], Refusal]] = {
+    errors.InvalidField: Refusal(grpc.StatusCode.INVALID_ARGUMENT, pb.ERROR_REASON_INVALID_FIELD),
+    errors.RequestIdReused: Refusal(
+        grpc.StatusCode.FAILED_PRECONDITION, pb.ERROR_REASON_REQUEST_ID_REUSED
+    ),
+    errors.ShardUnavailable: Refusal(
+        grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_SHARD_UNAVAILABLE, retry_ms=250
+    ),
+    errors.OutcomeUnknown: Refusal(
+        grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_OUTCOME_UNKNOWN, retry_ms=100
+    ),
+    errors.ClockUnsafe: Refusal(
+        grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_CLOCK_UNSAFE, retry_ms=1_000
+    ),
+    errors.Draining: Refusal(grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_DRAINING, retry_ms=0),
+    errors.TooManyWaiters: Refusal(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_TOO_MANY_WAITERS, retry_ms=1_000
+    ),
+    errors.ShardOutOfMemory: Refusal(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_SHARD_OUT_OF_MEMORY, retry_ms=1_000
+    ),
+    errors.ShardMapMismatch: Refusal(
+        grpc.StatusCode.FAILED_PRECONDITION, pb.ERROR_REASON_SHARD_MAP_MISMATCH
+    ),
+}
+
+
+def status_of(error: errors.LockServiceError) -> Status:
+    """Builds the status of a refusal, the same for a unary call and for an operation of a session."""
+    refusal = TABLE[type(error)]
+    reason = pb.ErrorReason.Name(refusal.reason).removeprefix(_PREFIX)
+    details: list[Message] = [ErrorInfo(reason=reason, domain=DOMAIN)]
+    if isinstance(error, errors.InvalidField):
+        violation = BadRequest.FieldViolation(field=error.field, description=error.problem)
+        details.append(BadRequest(field_violations=[violation]))
+    if refusal.retry_ms is not None:
+        delay = Duration()
+        delay.FromMilliseconds(refusal.retry_ms)
+        details.append(RetryInfo(retry_delay=delay))
+    status = Status(code=Code.Value(refusal.code.name), message=str(error))
+    for detail in details:
+        packed = AnyMessage()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status

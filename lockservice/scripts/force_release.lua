@@ -1,0 +1,20 @@
+-- Takes a lease away from its holder, or ends the hold that followed it.
+-- Flags: allow-oom
+-- Needs: bucket resource
+-- ARGV name   the resource, encoded
+-- ARGV token  the grant that is meant, so that no later one is hit
+-- Returns forced HELD_MS, HELD_MS being '' when only a hold was ended | not_held
+
+local state = read(bucket .. 'lease:' .. name)
+if state.token ~= token then
+  return {'not_held'}
+end
+local held_ms = ''
+if state.lease and tonumber(state['until']) > now_ms then
+  held_ms = end_lease(name, state, 'forced')
+elseif not hold_active(state) then
+  return {'not_held'}
+end
+clear_hold(name, state)
+advance(name, state)
+return {'forced', held_ms}

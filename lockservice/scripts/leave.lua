@@ -1,0 +1,27 @@
+-- The call has ended without an answer: leaves the queue, or gives back a lease that its caller never heard of.
+-- Flags: allow-oom
+-- Needs: bucket resource
+-- ARGV name    the resource, encoded
+-- ARGV waiter  who asked
+-- ARGV call    the call that ended; a newer call of the same waiter is left alone
+-- ARGV keep    '1': it may come back with its request_id, so its place is kept for a while
+-- Returns left
+
+local state = read(bucket .. 'lease:' .. name)
+local who = recall(name, waiter)
+
+if who and who.call == call then
+  if keep == '1' then
+    keep_place(name, waiter, who)
+  else
+    drop(name, waiter, who)
+  end
+elseif waiter_of(state) == waiter and state.call == call then
+  local ticket, print = state.ticket, state.print or ''
+  end_lease(name, state, nil)
+  if keep == '1' and ticket then
+    keep_place(name, waiter, {ticket = ticket, print = print, version = '', after_version = ''})
+  end
+end
+advance(name, state)
+return {'left'}

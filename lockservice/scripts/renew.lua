@@ -1,0 +1,16 @@
+-- Extends a lease that is still held.
+-- Flags: allow-oom
+-- Needs: bucket resource
+-- ARGV name   the resource, encoded
+-- ARGV lease  the lease id
+-- ARGV ttl    ms from now, or '' for the one it was granted with
+-- Returns renewed TTL | not_held
+
+local state = read(bucket .. 'lease:' .. name)
+if state.lease ~= lease or tonumber(state['until']) <= now_ms then
+  advance(name, state)
+  return {'not_held'}
+end
+local ttl_ms = ttl ~= '' and ttl or state.ttl
+write_until(name, state, now_ms + ttl_ms)
+return {'renewed', ttl_ms}

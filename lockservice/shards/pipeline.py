@@ -1,0 +1,164 @@
+"""One connection to one Redis, shared by every call of this replica.
+
+Commands that are given within one turn of the event loop leave in one write, and their replies come back in few
+reads. A pool that lends a connection to one call at a time costs a system call and a wake-up each way for every
+call, which halves what a replica can carry. redis-py connects, speaks TLS and authenticates; afterwards hiredis
+packs and parses on the transport itself. RESP3 lets published messages arrive on the same connection, in order with
+the replies, so the two cannot fail apart.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import hiredis
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import Connection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
+
+from lockservice.errors import OutcomeUnknown, ShardUnavailable
+from lockservice.limits import SHARD_CALLS_MAX
+
+Push = Callable[[list[Any]], None]
+
+
+class Pipeline(asyncio.Protocol):
+    """A connected pipeline. Make one with `connect`.
+
+    A call whose caller has left still takes its own reply off the wire, so no reply ever reaches another call.
+    """
+
+    def __init__(self, *, timeout_s: float, on_push: Push, on_batch: Callable[[int], None]) -> None:
+        self._timeout_s = timeout_s
+        self._on_push = on_push
+        self._on_batch = on_batch
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader()
+        self._unsent: list[bytes] = []
+        self._pending: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._transport: asyncio.WriteTransport | None = None
+        self._connection: Connection | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+
+    def attach(self, connection: Connection) -> None:
+        """Takes the transport of a connected redis-py connection over."""
+        # redis-py has no public way to hand it over. The connection is kept, since its writer closes the transport
+        # when it is collected.
+        writer: asyncio.StreamWriter = connection._writer  # noqa: SLF001
+        self._connection = connection
+        self._transport = writer.transport
+        self._transport.set_protocol(self)
+        self._watch = self._loop.call_later(self._timeout_s / 4, self._check_timeout)
+
+    def call(self, *command: str | bytes | int) -> asyncio.Future[Any]:
+        """Sends one command with this turn's others; the future gets its reply, an error reply as a value.
+
+        Raises:
+            ShardUnavailable: the connection is closed or too many calls wait for it; nothing was sent.
+            OutcomeUnknown: (from the future) the connection broke, or no reply came in time, after it was sent.
+        """
+        if self._transport is None or len(self._pending) >= SHARD_CALLS_MAX:
+            raise ShardUnavailable("not connected" if self._transport is None else "too many calls wait for it")
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(hiredis.pack_command(command))
+        future = self._loop.create_future()
+        self._pending.append((future, self._loop.time()))
+        return future
+
+    def subscribe(self, channel: str) -> None:
+        """Asks for a channel's messages. RESP3 confirms with a push, so there is no reply to wait for."""
+        if self._transport is not None:
+            self._transport.write(hiredis.pack_command(("SUBSCRIBE", channel)))
+
+    def close(self, reason: str = "closed") -> None:
+        """Closes the connection; calls without a reply are told that their outcome is unknown."""
+        if self._transport is None:
+            return
+        self._transport.abort()
+        self._transport = None
+        if self._connection is not None:
+            # It warns when it is collected with a stream that it believes to be open.
+            self._connection._reader = self._connection._writer = None  # noqa: SLF001
+            self._connection = None
+        if self._watch is not None:
+            self._watch.cancel()
+        pending, self._pending = self._pending, deque()
+        for future, _ in pending:
+            if not future.done():
+                future.set_exception(OutcomeUnknown(f"no answer from the shard: {reason}"))
+                # A caller that left its future behind needs no warning about it.
+                future.exception()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def _flush(self) -> None:
+        if self._transport is not None and self._unsent:
+            self._on_batch(len(self._unsent))
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+
+    def _check_timeout(self) -> None:
+        # Replies come in order, so the oldest call speaks for all; one timer watches them instead of one each.
+        if self._pending and self._loop.time() - self._pending[0][1] > self._timeout_s:
+            self.close(f"none within {self._timeout_s * 1000:.0f} ms")
+            return
+        self._watch = self._loop.call_later(self._timeout_s / 4, self._check_timeout)
+
+    def data_received(self, data: bytes) -> None:
+        """Hands each reply to its call."""
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not False:
+            if isinstance(reply, hiredis.PushNotification):
+                self._on_push(cast("list[Any]", reply))
+            elif self._pending:
+                future, _ = self._pending.popleft()
+                if not future.done():
+                    future.set_result(reply)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends the calls that wait for a reply."""
+        self.close(str(exc) if exc else "the connection was closed")
+
+
+async def connect(url: str, *, timeout_s: float, on_push: Push, on_batch: Callable[[int], None]) -> Pipeline:
+    """Connects to the Redis at a redis-py URL.
+
+    Raises:
+        ShardUnavailable: it cannot be reached, or refuses the credentials, within timeout_s.
+    """
+    pool = ConnectionPool.from_url(
+        url,
+        protocol=3,
+        socket_connect_timeout=timeout_s,
+        socket_timeout=timeout_s,
+        # redis-py would send a command a second time by itself; only whoever holds the request's ids may do that.
+        retry=Retry(NoBackoff(), 0),
+        client_name="lockservice",
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+    )
+    connection = cast("Connection", pool.make_connection())
+    pipeline = Pipeline(timeout_s=timeout_s, on_push=on_push, on_batch=on_batch)
+    try:
+        async with asyncio.timeout(timeout_s):
+            await connection.connect()
+    except (RedisError, OSError, TimeoutError) as error:
+        await connection.disconnect(nowait=True)
+        raise ShardUnavailable(f"cannot connect: {error or type(error).__name__}") from error
+    pipeline.attach(connection)
+    return pipeline
+
+
+def is_error(reply: object) -> bool:
+    """Says whether a reply is an error reply."""
+    return isinstance(reply, hiredis.ReplyError)
+
+
+def words(reply: Sequence[Any]) -> list[Any]:
+    """Types an array reply."""
+    return list(reply)

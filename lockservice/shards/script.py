@@ -1,0 +1,84 @@
+"""The scripts that take every decision: read from their files, called by their arguments' names."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+
+Argument = str | bytes | int
+
+# What every call carries besides its own arguments: the Redis process it is meant for and how long things are
+# remembered. The shard adds them.
+COMMON = ("run_id", "memory_ms")
+_COMMON_BOUND = f"local bucket, {', '.join(COMMON)} = KEYS[1], unpack(ARGV, 1, {len(COMMON)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One verb as Redis runs it.
+
+    Attributes:
+        name: of its file, without the ending.
+        text: what is sent: the flags, the arguments' names, the shared parts it needs, and its own file.
+        sha: what EVALSHA names it by.
+        arguments: the names of its arguments, in order.
+    """
+
+    name: str
+    text: str
+    sha: bytes
+    arguments: tuple[str, ...]
+
+    def values(self, arguments: Mapping[str, Argument]) -> list[Argument]:
+        """Puts named arguments in order. Raises KeyError for a missing one and TypeError for an unknown one."""
+        if len(arguments) != len(self.arguments):
+            raise TypeError(f"{self.name} takes {self.arguments}, got {tuple(arguments)}")
+        return [arguments[name] for name in self.arguments]
+
+
+def read(name: str) -> str:
+    """Reads a Lua file of lockservice/scripts."""
+    return files("lockservice").joinpath("scripts", f"{name}.lua").read_text(encoding="utf-8")
+
+
+@cache
+def load(name: str) -> Script:
+    """Builds a script from its file. The file's header is data: it names the arguments and the shared parts."""
+    own = read(name)
+    needs = re.search(r"^-- Needs:(.*)$", own, re.MULTILINE)
+    if needs is None:
+        raise ValueError(f"{name}.lua does not say what it needs")
+    flags = re.search(r"^-- Flags: (.+)$", own, re.MULTILINE)
+    arguments = tuple(re.findall(r"^-- ARGV (\w+)", own, re.MULTILINE))
+    shebang = "#!lua" + (f" flags={flags[1].replace(' ', '')}" if flags else "")
+    shared = [read(part) for part in needs[1].split()]
+    bound = f"local {', '.join(arguments)} = unpack(ARGV, {len(COMMON) + 1})" if arguments else ""
+    text = "\n".join([shebang, _COMMON_BOUND, *shared, bound, own])
+    # Redis names scripts by their SHA-1; nothing here relies on it being hard to forge.
+    sha = sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
+    return Script(name=name, text=text, sha=sha, arguments=arguments)
+
+
+NAMES = (
+    "acquire",
+    "leave",
+    "renew",
+    "release",
+    "force_release",
+    "inspect",
+    "list",
+    "count",
+    "dedupe",
+    "unwatch",
+    "renew_claim",
+    "settle",
+    "sweep",
+    "seed",
+)
+
+
+def load_all() -> tuple[Script, ...]:
+    """Builds every script, so that a broken file stops the start rather than a call."""
+    return tuple(load(name) for name in NAMES)

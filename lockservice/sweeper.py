@@ -1,0 +1,120 @@
+"""Looks after the buckets of one shard, so that nothing in Redis depends on the replica that wrote it.
+
+A sweep of a bucket ends the leases, holds and claims that have run out, hands their resources on, says that this
+replica lives, and answers when something runs out next. Buckets in which this replica has waiting calls are swept
+when that moment comes, and at least every SWEEP_MS; all others once in SWEEP_ALL_MS, which counts and forgets what
+nobody waits for.
+"""
+
+import asyncio
+import contextlib
+import logging
+
+from lockservice.errors import LockServiceError
+from lockservice.limits import BUCKETS, CONFIRM_MS, SWEEP_ALL_MS, SWEEP_MS, SWEEP_MS_MIN
+from lockservice.metrics import Metrics
+from lockservice.shards.shard import Shard
+from lockservice.waiters import Waiters
+
+log = logging.getLogger(__name__)
+
+# Expiry is decided on the shard's clock in whole milliseconds, so a sweep comes one later.
+_AFTER_MS = 1
+
+
+class Sweeper:
+    """Sweeps one shard for the waiting calls of this replica."""
+
+    def __init__(self, *, shard: Shard, waiters: Waiters, metrics: Metrics) -> None:
+        self._shard = shard
+        self.waiters = waiters
+        self._metrics = metrics
+        self._due: dict[int, float] = {}
+        self._holds = [0] * BUCKETS
+        self._next_of_all = 0
+        self._swept_at = 0.0
+        self._sooner = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to sweep."""
+        self._shard.on_hint = self.waiters.hear
+        self._shard.on_change = lambda up: self.waiters.wake_all()
+        self._task = asyncio.create_task(self._run(), name=f"sweeper of shard {self._shard.name}")
+
+    async def stop(self) -> None:
+        """Stops sweeping."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    @property
+    def holds(self) -> int:
+        """How many resources of the shard are kept for a retry, as of the last sweeps."""
+        return sum(self._holds)
+
+    def expect(self, bucket: int, in_ms: float) -> None:
+        """Sweeps a bucket when something in it runs out, in_ms from now."""
+        due = asyncio.get_running_loop().time() + (in_ms + _AFTER_MS) / 1000
+        if due < self._due.get(bucket, float("inf")):
+            self._due[bucket] = due
+            self._sooner.set()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        slice_ms = SWEEP_ALL_MS * 16 // BUCKETS
+        next_slice = loop.time()
+        while True:
+            now = loop.time()
+            for bucket in self.waiters.buckets():
+                self._due.setdefault(bucket, now)
+            due = [bucket for bucket, at in self._due.items() if at <= now]
+            if now >= next_slice:
+                next_slice = now + slice_ms / 1000
+                due += [(self._next_of_all + i) % BUCKETS for i in range(16)]
+                self._next_of_all = (self._next_of_all + 16) % BUCKETS
+            for bucket in due:
+                self._due.pop(bucket, None)
+            if due:
+                await self._sweep_all(sorted(set(due)), now)
+            self._sooner.clear()
+            pause = min([next_slice, now + SWEEP_MS / 1000, *self._due.values()]) - loop.time()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(pause, SWEEP_MS_MIN / 1000)):
+                    await self._sooner.wait()
+                    # Something runs out sooner than it was thought; it is not due this very moment.
+                    await asyncio.sleep(SWEEP_MS_MIN / 1000)
+
+    async def _sweep_all(self, buckets: list[int], now: float) -> None:
+        if self._shard.condition.problem:
+            return
+        # A replica that was frozen for longer than it is believed to live has missed hints for certain.
+        if now - self._swept_at > CONFIRM_MS / 1000 and self._swept_at:
+            self.waiters.wake_all()
+        self._swept_at = now
+        answers = await asyncio.gather(*(self._sweep(bucket) for bucket in buckets), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, LockServiceError):
+                log.info("sweep failed", extra={"shard": self._shard.name, "problem": str(answer)})
+                return
+            if isinstance(answer, BaseException):
+                raise answer
+
+    async def _sweep(self, bucket: int) -> None:
+        waiters = self.waiters
+        parked = waiters.parked_in(bucket)
+        reply = await self._shard.run(
+            "sweep", bucket, replica=waiters.replica, parked="1" if parked else ""
+        )
+        hints, next_ms, self._holds[bucket] = int(reply[1]), int(reply[2]), int(reply[3])
+        self._metrics.claim_expirations.inc(int(reply[4]))
+        for held_ms in reply[5:]:
+            self._metrics.lease_expirations.inc()
+            self._metrics.hold_duration["expired"].observe(int(held_ms) / 1000)
+        if not waiters.parked_in(bucket):
+            return
+        if parked and hints != waiters.hints_heard.get(bucket, 0):
+            waiters.hints_heard[bucket] = max(hints, 0)
+            waiters.wake_bucket(bucket)
+        self.expect(bucket, min(SWEEP_MS, next_ms) if next_ms >= 0 else SWEEP_MS)
