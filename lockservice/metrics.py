@@ -37,8 +37,9 @@ class CallMetrics:
         self._labels = tuple(labels)
         self._codes: dict[grpc.StatusCode, Counter] = {}
 
-    def handled(self, code: grpc.StatusCode) -> None:
-        """Counts a call that ended with a code."""
+    def ended(self, code: grpc.StatusCode, seconds: float) -> None:
+        """Counts a call that ended with a code after a time."""
+        self.seconds.observe(seconds)
         counter = self._codes.get(code)
         if counter is None:
             counter = self._codes[code] = self._handled.labels(*self._labels, _code_name(code))

@@ -7,7 +7,6 @@ never reach them.
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import grpc
@@ -82,46 +81,64 @@ def _bad_field(descriptor: Descriptor, data: bytes) -> InvalidField:
 
 def _unary(behaviour: Unary, calls: CallMetrics) -> Unary:
     async def handle(request: Message | InvalidField, context: Context) -> Message:
-        async with _watched(context, calls):
+        calls.started.inc()
+        started = time.perf_counter()
+        code = grpc.StatusCode.CANCELLED
+        try:
+            _note_request_id(context)
             if isinstance(request, InvalidField):
                 raise request
-            return await behaviour(request, context)
-        raise AssertionError
+            response = await behaviour(request, context)
+            code = grpc.StatusCode.OK
+        except Exception as error:  # noqa: BLE001  each becomes a status
+            code = _code(error)
+            await _abort(error, context)
+            raise
+        finally:
+            calls.ended(code, time.perf_counter() - started)
+        return response
 
     return handle
 
 
 def _streaming(behaviour: Streaming, calls: CallMetrics) -> Streaming:
     async def handle(request: Message | InvalidField, context: Context) -> AsyncIterator[Message]:
-        async with _watched(context, calls):
+        calls.started.inc()
+        started = time.perf_counter()
+        code = grpc.StatusCode.CANCELLED
+        try:
+            _note_request_id(context)
             if isinstance(request, InvalidField):
                 raise request
             async for response in behaviour(request, context):
                 yield response
+            code = grpc.StatusCode.OK
+        except Exception as error:  # noqa: BLE001  each becomes a status
+            code = _code(error)
+            await _abort(error, context)
+        finally:
+            calls.ended(code, time.perf_counter() - started)
 
     return handle
 
 
-@asynccontextmanager
-async def _watched(context: Context, calls: CallMetrics) -> AsyncIterator[None]:
-    """Measures one call, and ends it with a status when it is refused or fails."""
-    calls.started.inc()
-    started = time.perf_counter()
-    code = grpc.StatusCode.CANCELLED
+def _note_request_id(context: Context) -> None:
+    """Takes over the caller's x-request-id, if it sent one: every log line of the call has it, and the answer too."""
     for name, value in context.invocation_metadata() or ():
         if name == _REQUEST_ID:
             structlog.contextvars.bind_contextvars(request_id=value)
             context.set_trailing_metadata(((_REQUEST_ID, value),))
-    try:
-        yield
-        code = grpc.StatusCode.OK
-    except LockServiceError as error:
-        code = TABLE[type(error)].code
-        await context.abort_with_status(rpc_status.to_status(status_of(error)))  # type: ignore[attr-defined]  # the stubs lack it
-    except Exception:
-        code = grpc.StatusCode.INTERNAL
-        log.exception("bug")
-        await context.abort(code, "internal error")
-    finally:
-        calls.handled(code)
-        calls.seconds.observe(time.perf_counter() - started)
+
+
+def _code(error: Exception) -> grpc.StatusCode:
+    if isinstance(error, LockServiceError):
+        return TABLE[type(error)].code
+    return grpc.StatusCode.INTERNAL
+
+
+async def _abort(error: Exception, context: Context) -> None:
+    if isinstance(error, LockServiceError):
+        status = rpc_status.to_status(status_of(error))
+        await context.abort_with_status(status)  # type: ignore[attr-defined]  # the stubs lack it
+    log.error("bug", exc_info=error)
+    await context.abort(grpc.StatusCode.INTERNAL, "internal error")

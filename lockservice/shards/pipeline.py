@@ -1,8 +1,9 @@
 """One connection to one Redis, shared by every call of this replica.
 
-Commands that are given within one turn of the event loop leave in one write, and their replies come back in few
-reads. A pool that lends a connection to one call at a time costs a system call and a wake-up each way for every
-call, which halves what a replica can carry. redis-py connects, speaks TLS and authenticates; afterwards hiredis
+Commands that are given while a write is on its way to Redis and back leave together in the next one, and their
+replies come back in few reads. Alone, a command leaves at the end of the event loop's turn; under load, one round
+trip carries as many as arrived during the one before. No timer is needed for that. A pool that lends a connection to
+one call at a time costs a system call and a wake-up each way for every call, which halves what a replica can carry. redis-py connects, speaks TLS and authenticates; afterwards hiredis
 packs and parses on the transport itself. RESP3 lets published messages arrive on the same connection, in order with
 the replies, so the two cannot fail apart.
 """
@@ -39,6 +40,7 @@ class Pipeline(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
         self._unsent: list[bytes] = []
+        self._in_flight = 0
         self._pending: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._transport: asyncio.WriteTransport | None = None
         self._connection: Connection | None = None
@@ -64,7 +66,7 @@ class Pipeline(asyncio.Protocol):
         """
         if self._transport is None or len(self._pending) >= SHARD_CALLS_MAX:
             raise ShardUnavailable("not connected" if self._transport is None else "too many calls wait for it")
-        if not self._unsent:
+        if not self._unsent and not self._in_flight:
             self._loop.call_soon(self._flush)
         self._unsent.append(hiredis.pack_command(command))
         future = self._loop.create_future()
@@ -99,7 +101,8 @@ class Pipeline(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._transport is not None and self._unsent:
-            self._on_batch(len(self._unsent))
+            self._in_flight = len(self._unsent)
+            self._on_batch(self._in_flight)
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
 
@@ -117,9 +120,12 @@ class Pipeline(asyncio.Protocol):
             if isinstance(reply, hiredis.PushNotification):
                 self._on_push(cast("list[Any]", reply))
             elif self._pending:
+                self._in_flight -= 1
                 future, _ = self._pending.popleft()
                 if not future.done():
                     future.set_result(reply)
+        if not self._in_flight:
+            self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends the calls that wait for a reply."""

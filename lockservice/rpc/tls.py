@@ -1,0 +1,29 @@
+"""TLS for the gRPC port: certificate files are read again for every connection, so a renewed one needs no restart."""
+
+from pathlib import Path
+
+import grpc
+
+
+def credentials(cert: Path, key: Path, client_ca: Path | None) -> grpc.ServerCredentials:
+    """Builds credentials from PEM files. With client_ca only clients with a certificate of it are let in.
+
+    Raises:
+        OSError: a file cannot be read now; later a connection is served with what was read last.
+    """
+
+    def read() -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration(
+            [(key.read_bytes(), cert.read_bytes())],
+            root_certificates=client_ca.read_bytes() if client_ca else None,
+        )
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        try:
+            return read()
+        except OSError:
+            return None
+
+    return grpc.dynamic_ssl_server_credentials(
+        read(), fetch, require_client_authentication=client_ca is not None
+    )
