@@ -21,6 +21,7 @@ from lockservice.waiters import ParkedCall
 
 if TYPE_CHECKING:
     from lockservice.locks import Locks
+    from lockservice.shards.script import Argument
 
 Answer = Grant | Held | Refused
 
@@ -41,7 +42,17 @@ def number(text: bytes) -> int | None:
 class Acquisition:
     """One call of Acquire, from the first question to the answer."""
 
-    __slots__ = ("_arguments", "_ask", "_bucket", "_call", "_locks", "_shard", "_started", "_sweeper", "_waited")
+    __slots__ = (
+        "_arguments",
+        "_ask",
+        "_bucket",
+        "_call",
+        "_locks",
+        "_shard",
+        "_started",
+        "_sweeper",
+        "_waited",
+    )
 
     def __init__(self, locks: "Locks", ask: AcquireAsk) -> None:
         name, self._bucket = place(ask.namespace, ask.resource)
@@ -55,7 +66,7 @@ class Acquisition:
         lease = secrets.token_urlsafe(16)
         # wait_timeout is left out of the print: a caller that repeats its request has less time left.
         fields = (ask.ttl_ms, ask.version, ask.after_version, ask.allow_stale, ask.event_id, ask.retention_ms)
-        self._arguments = {
+        self._arguments: dict[str, Argument] = {
             "name": name,
             "waiter": hash_of(ask.owner, ask.request_id) if ask.request_id else lease,
             "call": self._call,
@@ -119,7 +130,8 @@ class Acquisition:
             case b"full":
                 limit = self._locks.waiters_max
                 raise TooManyWaiters(f"{limit} calls wait for this resource already")
-        raise AssertionError(reply)
+            case _:
+                raise AssertionError(reply)
 
     def _granted(self, reply: Reply, waited_ms: float) -> Grant:
         _, lease, token, ended, completed, handoff_us, queued = reply
@@ -147,9 +159,7 @@ class Acquisition:
         until = loop.time() + PLACE_KEPT_MS / 1000
         while loop.time() < until:
             try:
-                await self._shard.run(
-                    "leave", self._bucket, keep="1" if self._ask.request_id else "", **arguments
-                )
+                await self._shard.run("leave", self._bucket, keep="1" if self._ask.request_id else "", **arguments)
             except (ShardUnavailable, OutcomeUnknown):
                 await asyncio.sleep(LEAVE_AGAIN_MS / 1000)
             except LockServiceError:

@@ -90,7 +90,8 @@ class Dedupe:
                 return Claim(word, "", int(reply[1]), reply[2], 0)
             case "in_progress":
                 return Claim(word, "", int(reply[1]), b"", int(reply[2]))
-        return Claim(word, "", int(reply[1]), b"", 0)
+            case _:
+                return Claim(word, "", int(reply[1]), b"", 0)
 
     async def renew(self, namespace: str, key: str, claim_id: str, claim_ttl_ms: int | None) -> int | None:
         """Extends a claim and returns its ttl in ms, or None when it is not held. Raises what Shard.run raises."""
@@ -112,7 +113,7 @@ class Dedupe:
         reply = await self._map.pick(name).run(
             "settle", bucket, name=name, claim=claim_id, done="1" if done else "", result=result
         )
-        settled = reply[0] == b"settled"
+        settled: bool = reply[0] == b"settled"
         self._metrics.settle["settled" if settled else "not_held"].inc()
         self._metrics.claim_expirations.inc(int(reply[1]))
         return settled

@@ -71,7 +71,7 @@ class Inspection:
         """
         name, bucket = place(namespace, resource)
         reply = await self._map.pick(name).run("force_release", bucket, name=name, token=token)
-        forced = reply[0] == b"forced"
+        forced: bool = reply[0] == b"forced"
         if forced and reply[1]:
             self._metrics.hold_duration["forced"].observe(int(reply[1]) / 1000)
         log.warning(

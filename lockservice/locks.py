@@ -57,16 +57,12 @@ class Locks:
     async def renew(self, namespace: str, resource: str, lease_id: str, ttl_ms: int | None) -> int | None:
         """Extends a lease and returns its ttl in ms, or None when it is not held. Raises what Shard.run raises."""
         name, bucket = place(namespace, resource)
-        reply = await self.shard_map.pick(name).run(
-            "renew", bucket, name=name, lease=lease_id, ttl=ttl_ms or ""
-        )
+        reply = await self.shard_map.pick(name).run("renew", bucket, name=name, lease=lease_id, ttl=ttl_ms or "")
         renewed = reply[0] == b"renewed"
         self.metrics.renew["renewed" if renewed else "not_held"].inc()
         return int(reply[1]) if renewed else None
 
-    async def release(
-        self, namespace: str, resource: str, lease_id: str, *, done: bool, hold_ms: int
-    ) -> bool:
+    async def release(self, namespace: str, resource: str, lease_id: str, *, done: bool, hold_ms: int) -> bool:
         """Ends a lease, and says whether it was still held, or had been released with this id before.
 
         Raises what Shard.run raises.
@@ -75,7 +71,7 @@ class Locks:
         reply = await self.shard_map.pick(name).run(
             "release", bucket, name=name, lease=lease_id, done="1" if done else "", hold_ms=hold_ms
         )
-        released = reply[0] == b"released"
+        released: bool = reply[0] == b"released"
         self.metrics.release["released" if released else "not_held"].inc()
         if released and reply[1]:
             self.metrics.hold_duration["released"].observe(int(reply[1]) / 1000)

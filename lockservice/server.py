@@ -93,9 +93,7 @@ class Server:
         self._leave.push_async_callback(self._health.stop)
         names = " ".join(shard.name for shard in shards)
         described = f"{names} ({kind})" if kind else names
-        log.info(
-            "ready", extra={"grpc": self.grpc_addr, "ops": self.ops_addr, "shards": described}
-        )
+        log.info("ready", extra={"grpc": self.grpc_addr, "ops": self.ops_addr, "shards": described})
         for problem in self.problems():
             log.warning("not ready", extra={"problem": problem})
 
@@ -124,15 +122,11 @@ class Server:
         server = self._grpc = grpc.aio.server(options=_OPTIONS)
         lock_service = LockService(replica.locks, replica.dedupe)
         handlers.register(server, _SERVICES["LockService"], lock_service, metrics)
-        handlers.register(
-            server, _SERVICES["LockAdminService"], LockAdminService(replica.inspection), metrics
-        )
+        handlers.register(server, _SERVICES["LockAdminService"], LockAdminService(replica.inspection), metrics)
         self._health.register(server)
         if self._settings.reflection:
             names = [service.full_name for service in _SERVICES.values()]
-            reflection.enable_server_reflection(
-                [*names, "grpc.health.v1.Health", reflection.SERVICE_NAME], server
-            )
+            reflection.enable_server_reflection([*names, "grpc.health.v1.Health", reflection.SERVICE_NAME], server)
         host = self._settings.grpc_addr.rpartition(":")[0]
         try:
             port = self._bind(server)
@@ -154,11 +148,11 @@ class Server:
         log.info("draining")
         self._not_ready = "draining"
         await self._health.look()
-        await asyncio.sleep(self._settings.drain_delay_s)
+        await asyncio.sleep(self._settings.drain_delay_ms / 1000)
         if self._replica is not None:
             self._replica.drain()
         if self._grpc is not None:
-            await self._grpc.stop(self._settings.shutdown_grace_s)
+            await self._grpc.stop(self._settings.shutdown_grace_ms / 1000)
 
     async def stop(self) -> None:
         """Closes everything that start opened."""

@@ -39,7 +39,7 @@ class Sweeper:
     def start(self) -> None:
         """Begins to sweep."""
         self._shard.on_hint = self.waiters.hear
-        self._shard.on_change = lambda up: self.waiters.wake_all()
+        self._shard.on_change = lambda _up: self.waiters.wake_all()
         self._task = asyncio.create_task(self._run(), name=f"sweeper of shard {self._shard.name}")
 
     async def stop(self) -> None:
@@ -104,9 +104,7 @@ class Sweeper:
     async def _sweep(self, bucket: int) -> None:
         waiters = self.waiters
         parked = waiters.parked_in(bucket)
-        reply = await self._shard.run(
-            "sweep", bucket, replica=waiters.replica, parked="1" if parked else ""
-        )
+        reply = await self._shard.run("sweep", bucket, replica=waiters.replica, parked="1" if parked else "")
         hints, next_ms, self._holds[bucket] = int(reply[1]), int(reply[2]), int(reply[3])
         self._metrics.claim_expirations.inc(int(reply[4]))
         for held_ms in reply[5:]:

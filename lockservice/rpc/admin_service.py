@@ -25,9 +25,7 @@ class LockAdminService:
         lock, waiters = await self._inspection.inspect(NAMESPACE, validation.resource(request.resource))
         return pb.InspectResponse(lock=_lock(lock), waiters=map(_waiter, waiters))
 
-    async def ListLocks(
-        self, request: pb.ListLocksRequest, context: Context
-    ) -> AsyncIterator[pb.ListLocksResponse]:
+    async def ListLocks(self, request: pb.ListLocksRequest, context: Context) -> AsyncIterator[pb.ListLocksResponse]:
         """Shows held and kept resources."""
         prefix = validation.text("prefix", request.prefix, bytes_max=RESOURCE_BYTES_MAX, required=False)
         limit = min(request.limit or LIST_LOCKS_DEFAULT, LIST_LOCKS_MAX)
@@ -35,9 +33,7 @@ class LockAdminService:
             for start in range(0, len(locks), _LOCKS_A_MESSAGE):
                 yield pb.ListLocksResponse(locks=map(_lock, locks[start : start + _LOCKS_A_MESSAGE]))
 
-    async def ForceRelease(
-        self, request: pb.ForceReleaseRequest, context: Context
-    ) -> pb.ForceReleaseResponse:
+    async def ForceRelease(self, request: pb.ForceReleaseRequest, context: Context) -> pb.ForceReleaseResponse:
         """Takes a lease away from its holder."""
         released = await self._inspection.force_release(
             NAMESPACE,
@@ -47,9 +43,7 @@ class LockAdminService:
         )
         return pb.ForceReleaseResponse(released=released)
 
-    async def DescribeShards(
-        self, request: pb.DescribeShardsRequest, context: Context
-    ) -> pb.DescribeShardsResponse:
+    async def DescribeShards(self, request: pb.DescribeShardsRequest, context: Context) -> pb.DescribeShardsResponse:
         """Shows the shards."""
         shards = [
             pb.Shard(

@@ -7,7 +7,7 @@ never reach them.
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import structlog
@@ -31,9 +31,7 @@ Streaming = Callable[[Any, Context], AsyncIterator[Message]]
 _REQUEST_ID = "x-request-id"
 
 
-def register(
-    server: grpc.aio.Server, service: ServiceDescriptor, servicer: object, metrics: Metrics
-) -> None:
+def register(server: grpc.aio.Server, service: ServiceDescriptor, servicer: object, metrics: Metrics) -> None:
     """Registers every method of a service that the servicer has; gRPC answers UNIMPLEMENTED to the others."""
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method in service.methods:
@@ -41,7 +39,9 @@ def register(
         if behaviour is None:
             continue
         calls = metrics.calls(service.full_name, method.name, streaming=method.server_streaming)
-        make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
+        make = (
+            grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
+        )
         wrapped = _streaming(behaviour, calls) if method.server_streaming else _unary(behaviour, calls)
         handlers[method.name] = make(
             wrapped,
@@ -69,7 +69,7 @@ def _bad_field(descriptor: Descriptor, data: bytes) -> InvalidField:
         fields = UnknownFieldSet(Empty.FromString(data))
     except DecodeError:
         return InvalidField("request", "is not a message of this method")
-    for found in fields:
+    for found in fields:  # type: ignore[attr-defined]  # the stub lacks it
         field = descriptor.fields_by_number.get(found.field_number)
         if field is not None and field.type == FieldDescriptor.TYPE_STRING and isinstance(found.data, bytes):
             try:
@@ -81,16 +81,15 @@ def _bad_field(descriptor: Descriptor, data: bytes) -> InvalidField:
 
 def _unary(behaviour: Unary, calls: CallMetrics) -> Unary:
     async def handle(request: Message | InvalidField, context: Context) -> Message:
-        calls.started.inc()
+        calls.began()
         started = time.perf_counter()
         code = grpc.StatusCode.CANCELLED
         try:
             _note_request_id(context)
-            if isinstance(request, InvalidField):
-                raise request
+            _refuse_unparsed(request)
             response = await behaviour(request, context)
             code = grpc.StatusCode.OK
-        except Exception as error:  # noqa: BLE001  each becomes a status
+        except Exception as error:
             code = _code(error)
             await _abort(error, context)
             raise
@@ -103,13 +102,12 @@ def _unary(behaviour: Unary, calls: CallMetrics) -> Unary:
 
 def _streaming(behaviour: Streaming, calls: CallMetrics) -> Streaming:
     async def handle(request: Message | InvalidField, context: Context) -> AsyncIterator[Message]:
-        calls.started.inc()
+        calls.began()
         started = time.perf_counter()
         code = grpc.StatusCode.CANCELLED
         try:
             _note_request_id(context)
-            if isinstance(request, InvalidField):
-                raise request
+            _refuse_unparsed(request)
             async for response in behaviour(request, context):
                 yield response
             code = grpc.StatusCode.OK
@@ -120,6 +118,11 @@ def _streaming(behaviour: Streaming, calls: CallMetrics) -> Streaming:
             calls.ended(code, time.perf_counter() - started)
 
     return handle
+
+
+def _refuse_unparsed(request: Message | InvalidField) -> None:
+    if isinstance(request, InvalidField):
+        raise request
 
 
 def _note_request_id(context: Context) -> None:
@@ -139,6 +142,6 @@ def _code(error: Exception) -> grpc.StatusCode:
 async def _abort(error: Exception, context: Context) -> None:
     if isinstance(error, LockServiceError):
         status = rpc_status.to_status(status_of(error))
-        await context.abort_with_status(status)  # type: ignore[attr-defined]  # the stubs lack it
+        await context.abort_with_status(status)
     log.error("bug", exc_info=error)
     await context.abort(grpc.StatusCode.INTERNAL, "internal error")

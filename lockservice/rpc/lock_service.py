@@ -45,9 +45,7 @@ def holder(value: Holder | None) -> pb.Holder | None:
     """Writes who holds a resource."""
     if value is None:
         return None
-    return pb.Holder(
-        owner=value.owner, fencing_token=value.token, remaining=duration(value.remaining_ms)
-    )
+    return pb.Holder(owner=value.owner, fencing_token=value.token, remaining=duration(value.remaining_ms))
 
 
 class LockService:
@@ -109,9 +107,7 @@ class LockService:
             done=done,
             hold_ms=validation.hold(request, done=done),
         )
-        return pb.ReleaseResponse(
-            outcome=pb.RELEASE_OUTCOME_RELEASED if released else pb.RELEASE_OUTCOME_NOT_HELD
-        )
+        return pb.ReleaseResponse(outcome=pb.RELEASE_OUTCOME_RELEASED if released else pb.RELEASE_OUTCOME_NOT_HELD)
 
     async def Dedupe(self, request: pb.DedupeRequest, context: Context) -> pb.DedupeResponse:
         """Claims an event key."""
@@ -125,9 +121,7 @@ class LockService:
             retry_after=duration(claim.retry_after_ms) if claim.retry_after_ms else None,
         )
 
-    async def RenewClaim(
-        self, request: pb.RenewClaimRequest, context: Context
-    ) -> pb.RenewClaimResponse:
+    async def RenewClaim(self, request: pb.RenewClaimRequest, context: Context) -> pb.RenewClaimResponse:
         """Extends a claim."""
         ttl_ms = await self._dedupe.renew(
             NAMESPACE,
@@ -148,6 +142,4 @@ class LockService:
             done=validation.disposition(request.disposition),
             result=validation.octets("result", request.result, bytes_max=RESULT_BYTES_MAX),
         )
-        return pb.SettleResponse(
-            outcome=pb.SETTLE_OUTCOME_SETTLED if settled else pb.SETTLE_OUTCOME_NOT_HELD
-        )
+        return pb.SettleResponse(outcome=pb.SETTLE_OUTCOME_SETTLED if settled else pb.SETTLE_OUTCOME_NOT_HELD)

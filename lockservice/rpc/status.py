@@ -1,17 +1,19 @@
 """The one table that turns refusals of the domain into gRPC statuses with google.rpc details."""
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from lockservice import errors
 from lockservice.v1 import lockservice_pb2 as pb
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 DOMAIN: Final = "lockservice"
 _PREFIX: Final = "ERROR_REASON_"
@@ -27,18 +29,10 @@ class Refusal(NamedTuple):
 
 TABLE: Final[dict[type[errors.LockServiceError], Refusal]] = {
     errors.InvalidField: Refusal(grpc.StatusCode.INVALID_ARGUMENT, pb.ERROR_REASON_INVALID_FIELD),
-    errors.RequestIdReused: Refusal(
-        grpc.StatusCode.FAILED_PRECONDITION, pb.ERROR_REASON_REQUEST_ID_REUSED
-    ),
-    errors.ShardUnavailable: Refusal(
-        grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_SHARD_UNAVAILABLE, retry_ms=250
-    ),
-    errors.OutcomeUnknown: Refusal(
-        grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_OUTCOME_UNKNOWN, retry_ms=100
-    ),
-    errors.ClockUnsafe: Refusal(
-        grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_CLOCK_UNSAFE, retry_ms=1_000
-    ),
+    errors.RequestIdReused: Refusal(grpc.StatusCode.FAILED_PRECONDITION, pb.ERROR_REASON_REQUEST_ID_REUSED),
+    errors.ShardUnavailable: Refusal(grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_SHARD_UNAVAILABLE, retry_ms=250),
+    errors.OutcomeUnknown: Refusal(grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_OUTCOME_UNKNOWN, retry_ms=100),
+    errors.ClockUnsafe: Refusal(grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_CLOCK_UNSAFE, retry_ms=1_000),
     errors.Draining: Refusal(grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_DRAINING, retry_ms=0),
     errors.TooManyWaiters: Refusal(
         grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_TOO_MANY_WAITERS, retry_ms=1_000
@@ -46,9 +40,7 @@ TABLE: Final[dict[type[errors.LockServiceError], Refusal]] = {
     errors.ShardOutOfMemory: Refusal(
         grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_SHARD_OUT_OF_MEMORY, retry_ms=1_000
     ),
-    errors.ShardMapMismatch: Refusal(
-        grpc.StatusCode.FAILED_PRECONDITION, pb.ERROR_REASON_SHARD_MAP_MISMATCH
-    ),
+    errors.ShardMapMismatch: Refusal(grpc.StatusCode.FAILED_PRECONDITION, pb.ERROR_REASON_SHARD_MAP_MISMATCH),
 }
 
 

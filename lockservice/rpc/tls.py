@@ -1,5 +1,6 @@
 """TLS for the gRPC port: certificate files are read again for every connection, so a renewed one needs no restart."""
 
+import contextlib
 from pathlib import Path
 
 import grpc
@@ -18,12 +19,13 @@ def credentials(cert: Path, key: Path, client_ca: Path | None) -> grpc.ServerCre
             root_certificates=client_ca.read_bytes() if client_ca else None,
         )
 
-    def fetch() -> grpc.ServerCertificateConfiguration | None:
-        try:
-            return read()
-        except OSError:
-            return None
+    last = read()
 
-    return grpc.dynamic_ssl_server_credentials(
-        read(), fetch, require_client_authentication=client_ca is not None
-    )
+    def fetch() -> grpc.ServerCertificateConfiguration:
+        nonlocal last
+        # A file that is being replaced may be missing for a moment.
+        with contextlib.suppress(OSError):
+            last = read()
+        return last
+
+    return grpc.dynamic_ssl_server_credentials(last, fetch, require_client_authentication=client_ca is not None)

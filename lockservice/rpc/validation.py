@@ -4,14 +4,17 @@ Every refusal names the field and the limit. Nothing is clamped silently.
 """
 
 import unicodedata
+from typing import TYPE_CHECKING
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from lockservice import limits
 from lockservice.errors import InvalidField
 from lockservice.lease import AcquireAsk, DedupeAsk
 from lockservice.v1 import lockservice_pb2 as pb
+
+if TYPE_CHECKING:
+    from google.protobuf.duration_pb2 import Duration
 
 _DURATION_SECONDS_MAX = 315_576_000_000
 _NANOS = 1_000_000_000

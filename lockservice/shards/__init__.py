@@ -1,0 +1,1 @@
+"""The edge that knows Redis: reach a shard, batch, run a script."""

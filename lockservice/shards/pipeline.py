@@ -2,15 +2,16 @@
 
 Commands that are given while a write is on its way to Redis and back leave together in the next one, and their
 replies come back in few reads. Alone, a command leaves at the end of the event loop's turn; under load, one round
-trip carries as many as arrived during the one before. No timer is needed for that. A pool that lends a connection to
-one call at a time costs a system call and a wake-up each way for every call, which halves what a replica can carry. redis-py connects, speaks TLS and authenticates; afterwards hiredis
-packs and parses on the transport itself. RESP3 lets published messages arrive on the same connection, in order with
-the replies, so the two cannot fail apart.
+trip carries as many as arrived during the one before. No timer is needed for that. A pool that lends a connection
+to one call at a time costs a system call and a wake-up each way for every call, which halves what a replica carries.
+
+redis-py connects, speaks TLS and authenticates; afterwards hiredis packs and parses on the transport itself. RESP3
+lets published messages arrive on the same connection, in order with the replies, so the two cannot fail apart.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 import hiredis
@@ -51,7 +52,8 @@ class Pipeline(asyncio.Protocol):
         """Takes the transport of a connected redis-py connection over."""
         # redis-py has no public way to hand it over. The connection is kept, since its writer closes the transport
         # when it is collected.
-        writer: asyncio.StreamWriter = connection._writer  # noqa: SLF001
+        writer = connection._writer  # noqa: SLF001
+        assert writer is not None
         self._connection = connection
         self._transport = writer.transport
         self._transport.set_protocol(self)
@@ -68,7 +70,8 @@ class Pipeline(asyncio.Protocol):
             raise ShardUnavailable("not connected" if self._transport is None else "too many calls wait for it")
         if not self._unsent and not self._in_flight:
             self._loop.call_soon(self._flush)
-        self._unsent.append(hiredis.pack_command(command))
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub has tuples of one
+        self._unsent.append(packed)
         future = self._loop.create_future()
         self._pending.append((future, self._loop.time()))
         return future
@@ -76,7 +79,7 @@ class Pipeline(asyncio.Protocol):
     def subscribe(self, channel: str) -> None:
         """Asks for a channel's messages. RESP3 confirms with a push, so there is no reply to wait for."""
         if self._transport is not None:
-            self._transport.write(hiredis.pack_command(("SUBSCRIBE", channel)))
+            self._transport.write(hiredis.pack_command(("SUBSCRIBE", channel)))  # type: ignore[arg-type]  # as above
 
     def close(self, reason: str = "closed") -> None:
         """Closes the connection; calls without a reply are told that their outcome is unknown."""
@@ -148,11 +151,11 @@ async def connect(url: str, *, timeout_s: float, on_push: Push, on_batch: Callab
         client_name="lockservice",
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
-    connection = cast("Connection", pool.make_connection())
+    connection = cast("Connection", pool.make_connection())  # type: ignore[no-untyped-call]  # redis-py annotates only a part
     pipeline = Pipeline(timeout_s=timeout_s, on_push=on_push, on_batch=on_batch)
     try:
         async with asyncio.timeout(timeout_s):
-            await connection.connect()
+            await connection.connect()  # type: ignore[no-untyped-call]  # as above
     except (RedisError, OSError, TimeoutError) as error:
         await connection.disconnect(nowait=True)
         raise ShardUnavailable(f"cannot connect: {error or type(error).__name__}") from error
@@ -163,8 +166,3 @@ async def connect(url: str, *, timeout_s: float, on_push: Push, on_batch: Callab
 def is_error(reply: object) -> bool:
     """Says whether a reply is an error reply."""
     return isinstance(reply, hiredis.ReplyError)
-
-
-def words(reply: Sequence[Any]) -> list[Any]:
-    """Types an array reply."""
-    return list(reply)

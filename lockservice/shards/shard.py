@@ -36,7 +36,10 @@ OnHint = Callable[[int, bytes], None]
 
 # Error replies that mean: nothing was done, and the shard may take the call later or at another address.
 _UNAVAILABLE: Final = frozenset(
-    "LOADING READONLY MASTERDOWN CLUSTERDOWN NOREPLICAS MISCONF BUSY TRYAGAIN MOVED ASK NOAUTH NOPERM WRONGPASS".split()
+    (
+        *("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF", "BUSY"),
+        *("TRYAGAIN", "MOVED", "ASK", "NOAUTH", "NOPERM", "WRONGPASS"),
+    )
 )
 _LATENCIES_KEPT: Final = 2_048
 # These go to many buckets at once and wait for one another, so their latency says nothing of a worker's call.
@@ -72,8 +75,8 @@ class Shard:
         self.condition = Condition(problem="not connected yet")
         self.seen = [0] * BUCKETS
         self.latencies_s: deque[float] = deque(maxlen=_LATENCIES_KEPT)
-        self.on_hint: OnHint = lambda bucket, call: None
-        self.on_change: Callable[[bool], None] = lambda up: None
+        self.on_hint: OnHint = lambda _bucket, _call: None
+        self.on_change: Callable[[bool], None] = lambda _up: None
         self._map_names = map_names
         self._replica = replica
         self._timeout_s = timeout_ms / 1000
@@ -82,7 +85,7 @@ class Shard:
         self._pipeline: Pipeline | None = None
         self._task: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
-        self._observe = {n: metrics.redis_duration.labels(name, n).observe for n in script.NAMES}
+        self._duration = metrics.redis(name)
         self._batch = metrics.redis_batch_size.labels(name).observe
 
     async def start(self) -> None:
@@ -121,7 +124,7 @@ class Shard:
         elapsed = time.perf_counter() - started
         if verb not in _IN_BULK:
             self.latencies_s.append(elapsed)
-        self._observe[verb](elapsed)
+        self._duration[verb].observe(elapsed)
         return reply
 
     async def _call(self, loaded: script.Script, bucket: int, values: list[script.Argument]) -> Reply:
@@ -176,9 +179,7 @@ class Shard:
             pause_ms = min(pause_ms * 2, RECONNECT_MS_MAX)
 
     async def _connect(self) -> None:
-        pipeline = await connect(
-            self.url, timeout_s=self._timeout_s, on_push=self._hear, on_batch=self._batch
-        )
+        pipeline = await connect(self.url, timeout_s=self._timeout_s, on_push=self._hear, on_batch=self._batch)
         self._pipeline = pipeline
         condition = await check(pipeline, self._map_names)
         for loaded in script.load_all():
@@ -217,4 +218,3 @@ class Shard:
             bucket = BUCKET_BY_PREFIX.get(prefix)
             if bucket is not None:
                 self.on_hint(bucket, call)
-

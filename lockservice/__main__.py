@@ -1,0 +1,5 @@
+"""`python -m lockservice` is the command `lockservice`."""
+
+from lockservice.cli import run
+
+run()

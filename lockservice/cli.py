@@ -1,0 +1,108 @@
+"""The command `lockservice`."""
+
+import importlib.util
+import logging
+import os
+import subprocess
+import sys
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from lockservice import __version__, config, logs
+from lockservice.durations import format_ms
+from lockservice.reference import settings_table
+
+
+@click.group(context_settings={"auto_envvar_prefix": None, "max_content_width": 110})
+def main() -> None:
+    """Leases, ordering and deduplication for workers that share entities."""
+
+
+@main.command()
+@config.options
+@click.pass_context
+def serve(ctx: click.Context, /, **values: Any) -> None:
+    """Serve until a signal: the first drains, the second exits."""
+    settings = config.check(values)
+    logs.set_up(settings.log_format, settings.log_level)
+    for warning in config.unknown_variables(os.environ, ctx.command):
+        logging.getLogger(__name__).warning(warning)
+    # Loading gRPC takes long, and the other commands need none of it.
+    from lockservice import server  # noqa: PLC0415
+
+    sys.exit(server.serve(settings))
+
+
+@main.command("config")
+@config.options
+@click.option("--markdown", is_flag=True, help="Print the reference of all settings instead.")
+@click.pass_context
+def show_config(ctx: click.Context, /, *, markdown: bool, **values: Any) -> None:
+    """Print the effective settings and where each comes from; secrets are hidden."""
+    if markdown:
+        click.echo(settings_table(ctx.command))
+        return
+    config.check(values)
+    words = {
+        ParameterSource.COMMANDLINE: "flag",
+        ParameterSource.ENVIRONMENT: "environment",
+        ParameterSource.DEFAULT_MAP: "file",
+    }
+    for option in config.settings_of(ctx.command):
+        name = option.name or ""
+        source = ctx.get_parameter_source(name)
+        value = values[name]
+        if isinstance(option.type, config.Duration):
+            value = format_ms(value)
+        elif name == "shards":
+            value = " ".join(value)
+        shown = logs.mask(str(value)) if value is not None else ""
+        click.echo(f"{config.key_of(option)} = {shown}  ({words.get(source, 'default') if source else 'default'})")
+
+
+def _run_package(module: str, what: str, arguments: tuple[str, ...]) -> None:
+    if importlib.util.find_spec(module) is None:
+        click.echo(f"{what} is not installed: run `make setup` in a checkout of lockservice", err=True)
+        sys.exit(1)
+    sys.exit(subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode)
+
+
+_PASSED_ON = {"ignore_unknown_options": True, "help_option_names": []}
+
+
+@main.command(context_settings=_PASSED_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def demo(arguments: tuple[str, ...]) -> None:
+    """Replay a flash sale without and with lockservice."""
+    _run_package("flash_sale", "the flash sale", arguments)
+
+
+@main.command(context_settings=_PASSED_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def bench(arguments: tuple[str, ...]) -> None:
+    """Measure this machine beside the peers that are installed."""
+    _run_package("lockservice_bench", "the benchmark", arguments)
+
+
+@main.command()
+def reshard() -> None:
+    """Take the service from one shard map to another (comes in a later version)."""
+    raise click.UsageError("reshard comes in a later version")
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"lockservice {__version__}")
+
+
+def run() -> None:
+    """Runs the command; secrets that files hold stand in for their variables first."""
+    try:
+        os.environ.update(config.read_secret_files(os.environ))
+    except click.UsageError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    main()

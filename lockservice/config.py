@@ -1,0 +1,295 @@
+"""Every setting: its flag, its environment variable, its key in the file of --config, and its default.
+
+A flag wins over the variable, the variable over the file, the file over the default. click does that; what is here is
+one declaration a setting, and what no type can check: which settings go together.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import click
+
+from lockservice.durations import format_ms, parse_ms
+
+PREFIX: Final = "LOCKSERVICE_"
+# Kubernetes sets the first for a Service called lockservice; the others belong to the clients.
+_FOREIGN: Final = re.compile(
+    PREFIX + r"(PORT|PORT_.*|SERVICE_.*|ADDR|TOKEN|CA|CERT|KEY|RESOURCE|LEASE_ID|FENCING_TOKEN|CONFIG)"
+)
+_SHARD_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_PORT_MAX: Final = 65_535
+_LATER: Final = "comes in a later version"
+
+
+class ShardUrl(NamedTuple):
+    """A shard: its name, by which names of resources are shared out, and where it is."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one process, checked. Durations are in the unit that the name says."""
+
+    grpc_addr: str
+    ops_addr: str
+    shards: tuple[ShardUrl, ...]
+    embedded_shards: int
+    data_dir: Path
+    redis_timeout_ms: int
+    durability: str
+    exclusion: str
+    tls_cert: Path | None
+    tls_key: Path | None
+    tls_client_ca: Path | None
+    auth_file: Path | None
+    insecure: bool
+    workers: int
+    drain_delay_ms: int
+    shutdown_grace_ms: int
+    log_format: str | None
+    log_level: str
+    version_retention_ms: int
+    waiters_per_resource: int
+    waiters_per_replica: int
+    reflection: bool
+
+
+class Duration(click.ParamType[int]):
+    """A duration, at least min_ms, kept in milliseconds."""
+
+    name = "duration"
+
+    def __init__(self, min_ms: int = 0) -> None:
+        self._min_ms = min_ms
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Reads the text of a flag, a variable or the file."""
+        if isinstance(value, int):
+            return value
+        try:
+            ms = parse_ms(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if ms < self._min_ms:
+            self.fail(f"{value} is too short: at least {format_ms(self._min_ms)}", param, ctx)
+        return ms
+
+
+class Address(click.ParamType[str]):
+    """HOST:PORT."""
+
+    name = "host:port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Checks the form; port 0 picks a free port."""
+        host, colon, port = str(value).rpartition(":")
+        if not (host and colon and port.isdecimal() and int(port) <= _PORT_MAX):
+            self.fail(f"{value!r} is no HOST:PORT, such as 127.0.0.1:50051", param, ctx)
+        return str(value)
+
+
+def _state_dir() -> Path:
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "lockservice"
+
+
+def _option(flag: str, *names: str, **how: Any) -> Callable[[Any], Any]:
+    how.setdefault("show_default", True)
+    name = names[0] if names else flag.split("/", maxsplit=1)[0].removeprefix("--").replace("-", "_")
+    return click.option(flag, *names, envvar=PREFIX + name.upper(), show_envvar=True, **how)
+
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True)
+_OPTIONS: Final = (
+    _option("--grpc-addr", type=Address(), default="127.0.0.1:50051", help="Where workers call."),
+    _option("--ops-addr", type=Address(), default="127.0.0.1:9090", help="Where /metrics and /readyz are."),
+    _option(
+        "--shard",
+        "shards",
+        multiple=True,
+        metavar="[NAME=]URL",
+        default=(),
+        help="A Redis, as redis://, rediss:// or unix://; once for each. None: embedded shards.",
+    ),
+    _option("--embedded-shards", type=click.IntRange(1, 16), default=2, help="How many, when none is named."),
+    _option(
+        "--data-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=_state_dir,
+        show_default="~/.local/state/lockservice",
+        help="Where embedded shards keep their data.",
+    ),
+    _option("--redis-timeout", type=Duration(10), default="250ms", help="How long a shard's answer may take."),
+    _option("--durability", default="primary", help="What an answer is worth: primary (its Redis has it)."),
+    _option("--exclusion", default="fenced", help="After a failover: fenced (grants go on, tokens order them)."),
+    _option("--tls-cert", type=_FILE, help="PEM certificate; read again when it changes."),
+    _option("--tls-key", type=_FILE, help="PEM key of the certificate."),
+    _option("--tls-client-ca", type=_FILE, help="Only clients with a certificate of this CA are served."),
+    _option("--auth-file", type=_FILE, help=f"Credentials; {_LATER}."),
+    _option("--insecure", is_flag=True, default=False, help="Serve without credentials beyond loopback."),
+    _option("--workers", type=click.IntRange(1), default=1, help=f"Processes; more than 1 {_LATER}."),
+    _option("--drain-delay", type=Duration(), default="0s", help="Wait this long between not ready and drain."),
+    _option("--shutdown-grace", type=Duration(), default="20s", help="How long running calls may take to end."),
+    _option(
+        "--log-format",
+        type=click.Choice(["json", "text"]),
+        show_default="json; text on a terminal",
+        help="How log lines look.",
+    ),
+    _option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default="info",
+        help="What is logged.",
+    ),
+    _option(
+        "--version-retention",
+        type=Duration(1_000),
+        default="24h",
+        help="How long completed versions are remembered after a resource's last use.",
+    ),
+    _option(
+        "--waiters-per-resource",
+        type=click.IntRange(1),
+        default=10_000,
+        help="Calls that may wait for one resource.",
+    ),
+    _option("--waiters-per-replica", type=click.IntRange(1), default=20_000, help="Calls that may wait in all."),
+    _option("--reflection/--no-reflection", default=True, help="gRPC server reflection."),
+)
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a click command every setting, and --config."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return click.option(
+        "--config",
+        type=_FILE,
+        envvar=f"{PREFIX}CONFIG",
+        is_eager=True,
+        expose_value=False,
+        callback=_read_file,
+        help="A TOML file with any of these settings, named like the flags.",
+    )(command)
+
+
+def _read_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path}: {error}", ctx, param) from error
+    known = {key_of(option): option.name for option in settings_of(ctx.command)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise click.BadParameter(
+            f"{path}: unknown: {', '.join(unknown)}. Known: {', '.join(sorted(known))}", ctx, param
+        )
+    ctx.default_map = {known[key] or key: value for key, value in values.items()}
+
+
+def settings_of(command: click.Command) -> list[click.Option]:
+    """Returns the settings among a command's options."""
+    skipped = {"help", "config", "markdown"}
+    return [p for p in command.params if isinstance(p, click.Option) and p.name not in skipped]
+
+
+def key_of(option: click.Option) -> str:
+    """Returns a setting's key in the file: its flag without the dashes; shards are a list."""
+    return "shards" if option.name == "shards" else option.opts[0].removeprefix("--")
+
+
+def variable_of(option: click.Option) -> str:
+    """Returns a setting's environment variable."""
+    return PREFIX + (option.name or "").upper()
+
+
+def read_secret_files(environment: Mapping[str, str]) -> dict[str, str]:
+    """Returns what the `…_FILE` variables stand for. Raises click.UsageError when one cannot be read."""
+    values = {}
+    for name in (f"{PREFIX}SHARDS",):
+        path = environment.get(f"{name}_FILE")
+        if path is not None:
+            try:
+                values[name] = Path(path).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise click.UsageError(f"{name}_FILE: {error}") from error
+    return values
+
+
+def unknown_variables(environment: Mapping[str, str], command: click.Command) -> list[str]:
+    """Returns a warning for each variable with our prefix that no setting has, with the nearest one that has."""
+    known = {variable_of(option) for option in settings_of(command)} | {f"{PREFIX}SHARDS_FILE"}
+    warnings = []
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known and not _FOREIGN.fullmatch(name):
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            warnings.append(f"{name} is no setting of lockservice{hint}")
+    return warnings
+
+
+def _shards(texts: Sequence[str]) -> tuple[ShardUrl, ...]:
+    shards = []
+    for index, text in enumerate(texts, 1):
+        name, equals, url = text.partition("=")
+        if not equals or "://" in name:
+            name, url = f"s{index}", text
+        scheme = url.partition("://")[0]
+        if scheme in {"redis+sentinel", "redis+cluster"}:
+            raise click.UsageError(f"--shard {name}: {scheme}:// {_LATER}; name a single Redis with redis://")
+        if scheme not in {"redis", "rediss", "unix"}:
+            raise click.UsageError(f"--shard {name}: the URL must begin with redis://, rediss:// or unix://")
+        if not _SHARD_NAME.fullmatch(name):
+            raise click.UsageError(f"--shard {name}: a name has 1 to 63 of a-z, 0-9 and -")
+        shards.append(ShardUrl(name, url))
+    names = [shard.name for shard in shards]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise click.UsageError(f"--shard: {', '.join(sorted(twice))} is named twice")
+    return tuple(shards)
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check(values: Mapping[str, Any]) -> Settings:
+    """Builds Settings from the values of a command with `options`. Raises click.UsageError."""
+    named = dict(values)
+    for setting, only in (("durability", "primary"), ("exclusion", "fenced")):
+        if named[setting] != only:
+            raise click.UsageError(f"--{setting} {named[setting]}: {_LATER}; only {only} is there now")
+    if named["workers"] != 1:
+        raise click.UsageError(f"--workers {named['workers']}: {_LATER}; run several replicas instead")
+    if named["auth_file"] is not None:
+        raise click.UsageError(f"--auth-file: {_LATER}; use --tls-client-ca to let in only those you know")
+    if (named["tls_cert"] is None) != (named["tls_key"] is None):
+        raise click.UsageError("--tls-cert and --tls-key go together")
+    if named["tls_client_ca"] is not None and named["tls_cert"] is None:
+        raise click.UsageError("--tls-client-ca needs --tls-cert and --tls-key")
+    safe = named["insecure"] or named["tls_client_ca"] is not None
+    if not safe and not _is_loopback(named["grpc_addr"]):
+        raise click.UsageError(
+            f"--grpc-addr {named['grpc_addr']} would serve everybody who can reach it: "
+            "name --tls-client-ca, or say --insecure"
+        )
+    for setting in ("redis_timeout", "drain_delay", "shutdown_grace", "version_retention"):
+        named[f"{setting}_ms"] = named.pop(setting)
+    named["shards"] = _shards(named["shards"])
+    return Settings(**named)
