@@ -5,7 +5,7 @@ class LockServiceError(Exception):
     """Base of everything that is refused on purpose; anything else that escapes is a bug."""
 
 
-class InvalidField(LockServiceError):  # noqa: N818  the name says what is wrong
+class InvalidField(LockServiceError):
     """A field is missing, too long, out of range or not text.
 
     Attributes:
@@ -19,33 +19,33 @@ class InvalidField(LockServiceError):  # noqa: N818  the name says what is wrong
         self.problem = problem
 
 
-class RequestIdReused(LockServiceError):  # noqa: N818
+class RequestIdReused(LockServiceError):
     """The same request_id came back with other fields."""
 
 
-class ShardUnavailable(LockServiceError):  # noqa: N818
+class ShardUnavailable(LockServiceError):
     """The shard of this key cannot be reached or refuses writes; nothing was done."""
 
 
-class OutcomeUnknown(LockServiceError):  # noqa: N818
+class OutcomeUnknown(LockServiceError):
     """The shard's answer was lost: the call may have been done. Repeat it with the same ids."""
 
 
-class ShardOutOfMemory(LockServiceError):  # noqa: N818
+class ShardOutOfMemory(LockServiceError):
     """The shard's memory is full; renew, release and settle still work."""
 
 
-class ClockUnsafe(LockServiceError):  # noqa: N818
+class ClockUnsafe(LockServiceError):
     """The shard's clock and this replica's are too far apart to seed fencing tokens from."""
 
 
-class ShardMapMismatch(LockServiceError):  # noqa: N818
+class ShardMapMismatch(LockServiceError):
     """A shard was written with another shard map than this replica's."""
 
 
-class TooManyWaiters(LockServiceError):  # noqa: N818
+class TooManyWaiters(LockServiceError):
     """The queue of the resource, or of this replica, is full."""
 
 
-class Draining(LockServiceError):  # noqa: N818
+class Draining(LockServiceError):
     """This replica is going away: queue again at another, with the same request_id to keep the place."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import structlog
 from structlog.typing import EventDict, Processor
 
-_PASSWORD: Final = re.compile(r"(\w+://)[^/@\s]*@")
+_PASSWORD: Final = re.compile(r"(\w+://)\S*@")
 
 
 def mask(text: str) -> str:

@@ -1,0 +1,139 @@
+"""How the service is reached: addresses, credentials, and calls that are repeated when that is safe."""
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from lockservice_client._stubs import lockservice_pb2 as pb
+from lockservice_client.errors import ServiceError, Unavailable, service_error
+
+DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
+_BACKOFF_S_MIN: Final = 0.02
+_BACKOFF_S_MAX: Final = 1.0
+_SERVICE: Final = "/lockservice.v1.LockService/"
+_ADMIN: Final = "/lockservice.v1.LockAdminService/"
+# Two channels to one address share a connection unless told not to.
+_OWN_CONNECTION: Final = ("grpc.use_local_subchannel_pool", 1)
+
+
+class Target:
+    """An address and the credentials for it.
+
+    Args:
+        address: HOST:PORT, or `dns:///HOST:PORT` for several replicas; None: LOCKSERVICE_ADDR, else 127.0.0.1:50051.
+        token: bearer token; None: LOCKSERVICE_TOKEN.
+        ca, cert, key: PEM files; ca or cert turns TLS on.
+        insecure: send a token in the clear beyond loopback.
+
+    Raises:
+        ValueError: a token would be sent in the clear.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        token: str | None = None,
+        ca: str | Path | None = None,
+        cert: str | Path | None = None,
+        key: str | Path | None = None,
+        insecure: bool = False,
+    ) -> None:
+        self.address = address or os.environ.get("LOCKSERVICE_ADDR") or DEFAULT_ADDRESS
+        token = token if token is not None else os.environ.get("LOCKSERVICE_TOKEN")
+        self._tls = (ca, cert, key) if ca or cert else None
+        loopback = self.address.removeprefix("dns:///").startswith(("127.", "localhost", "[::1]", "unix:"))
+        if token and not (self._tls or loopback or insecure):
+            raise ValueError(
+                f"the token would cross the network to {self.address} in the clear: use TLS, or insecure=True"
+            )
+        self.metadata = (("authorization", f"Bearer {token}"),) if token else None
+
+    def open(self) -> grpc.aio.Channel:
+        """Opens a channel with a connection of its own."""
+        config = files("lockservice_client").joinpath("service_config.json").read_text(encoding="utf-8")
+        options = (_OWN_CONNECTION, ("grpc.service_config", config), ("grpc.keepalive_time_ms", 30_000))
+        if self._tls is None:
+            return grpc.aio.insecure_channel(self.address, options=options)
+        ca, cert, key = (Path(path).read_bytes() if path else None for path in self._tls)
+        credentials = grpc.ssl_channel_credentials(ca, key, cert)
+        return grpc.aio.secure_channel(self.address, credentials, options=options)
+
+
+class Calls:
+    """The calls of one channel.
+
+    A call that is unavailable, or whose answer was lost, is repeated as it is: its ids make that safe. Nothing else
+    is ever repeated.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._channel = target.open()
+        self._methods: dict[str, Any] = {}
+        for service, prefix in (("LockService", _SERVICE), ("LockAdminService", _ADMIN)):
+            for method in pb.DESCRIPTOR.services_by_name[service].methods:
+                self._add(prefix, method)
+
+    def _add(self, prefix: str, method: Any) -> None:
+        make: Callable[..., Any] = self._channel.unary_unary
+        if method.client_streaming:
+            return
+        if method.server_streaming:
+            make = self._channel.unary_stream
+        request, response = getattr(pb, method.input_type.name), getattr(pb, method.output_type.name)
+        self._methods[method.name] = make(
+            prefix + method.name,
+            request_serializer=request.SerializeToString,
+            response_deserializer=response.FromString,
+        )
+
+    async def call(self, method: str, request: Any, *, timeout: float, retry_for: float) -> tuple[Any, float]:
+        """Returns the response, and when the request that it answers left.
+
+        Args:
+            method: its name.
+            request: its message.
+            timeout: seconds for one attempt.
+            retry_for: seconds during which an unavailable service is asked again.
+
+        Raises:
+            ServiceError: of the last attempt.
+        """
+        give_up = time.monotonic() + retry_for
+        pause = _BACKOFF_S_MIN
+        while True:
+            sent_at = time.monotonic()
+            try:
+                response = await self._methods[method](request, timeout=timeout, metadata=self._target.metadata)
+            except grpc.aio.AioRpcError as error:
+                fault = service_error(error, self._target.address)
+            else:
+                return response, sent_at
+            if not isinstance(fault, Unavailable):
+                raise fault
+            # Jitter keeps the clients of a service that comes back from arriving all at once.
+            delay = max(pause * random.uniform(0.5, 1.5), fault.retry_after or 0.0)  # noqa: S311  no secret
+            if time.monotonic() + delay > give_up:
+                raise fault
+            await asyncio.sleep(delay)
+            pause = min(pause * 2, _BACKOFF_S_MAX)
+
+    def stream(self, method: str, request: Any, *, timeout: float) -> Any:
+        """Starts a call with many responses."""
+        return self._methods[method](request, timeout=timeout, metadata=self._target.metadata)
+
+    def fault(self, error: grpc.aio.AioRpcError) -> ServiceError:
+        """Translates an error of a stream."""
+        return service_error(error, self._target.address)
+
+    async def close(self) -> None:
+        """Closes the channel."""
+        await self._channel.close()
