@@ -65,7 +65,7 @@ class Renewal:
             raise LeaseLost(f"{self._what} is lost")
 
     async def stop(self, error: BaseException | None) -> None:
-        """Ends. Raises LeaseLost instead of the cancellation by which the holder was told of a loss."""
+        """Ends. Raises LeaseLost when it was lost, also instead of the cancellation that told the holder."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -73,6 +73,8 @@ class Renewal:
         if self._cancelled and self._holder is not None and isinstance(error, asyncio.CancelledError):
             self._holder.uncancel()
             raise LeaseLost(f"{self._what} was lost while the work ran") from error
+        if error is None:
+            self.check()
 
     def _tell(self) -> None:
         self.lost.set()

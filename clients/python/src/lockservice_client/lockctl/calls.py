@@ -128,7 +128,8 @@ def settle(session: Session, key: str, claim_id: str, *, retry: bool, result: st
         _held(session, held=client.settle(key, claim_id, done=not retry, result=result.encode()), word="settled")
 
 
-def _lock_fields(lock: Any) -> dict[str, Any]:
+def lock_fields(lock: Any) -> dict[str, Any]:
+    """Writes a resource as nested fields."""
     return {
         **lock._asdict(),
         "holder": lock.holder and lock.holder._asdict(),
@@ -143,7 +144,7 @@ def inspect(session: Session, resource: str) -> None:
     """Show a resource and who waits for it."""
     with session.connect() as client:
         lock, waiters = client.inspect(resource)
-    session.show({**_lock_fields(lock), "waiters": [waiter._asdict() for waiter in waiters]})
+    session.show({**lock_fields(lock), "waiters": [waiter._asdict() for waiter in waiters]})
 
 
 @main.command("list")
@@ -157,7 +158,7 @@ def list_locks(session: Session, prefix: str, limit: int) -> None:
             by = f"held by {lock.holder.owner}, {lock.holder.remaining:.1f} s left" if lock.holder else "free"
             hold = f", kept for a retry {lock.hold.remaining:.0f} s" if lock.hold else ""
             text = f"{lock.resource}  {by}{hold}, {lock.queue_length} waiting"
-            session.show(_lock_fields(lock), text)
+            session.show(lock_fields(lock), text)
 
 
 @main.command("force-release")

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import ctypes
 import os
+import shutil
 import signal
 import sys
 from typing import Any, Final
@@ -13,19 +13,18 @@ import click
 from lockservice_client import errors
 from lockservice_client.client import Client
 from lockservice_client.lease import Lease
+from lockservice_client.lockctl import guarded as guard
 from lockservice_client.lockctl.calls import lease_options
-from lockservice_client.lockctl.session import EXIT_ERROR, EXIT_LOST, Session, command, refuse
+from lockservice_client.lockctl.session import EXIT_ERROR, Session, command, refuse
 
 _FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
 _NOT_FOUND: Final = 127
-_NOT_EXECUTABLE: Final = 126
 _SIGNALLED: Final = 128
-_PR_SET_PDEATHSIG: Final = 1
 # A command that is told to stop has this part of the ttl for it, before it is killed.
 _STOP_PART: Final = 1 / 6
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command()
 @lease_options
 @click.option(
     "--retry-hold", type=float, default=0.0, help="After a failure keep the resource for the retry, seconds."
@@ -40,8 +39,6 @@ def run(session: Session, resource: str, words: tuple[str, ...], owner: str | No
     is stopped before the lease can end when renewing fails. Its exit code is passed on; 0 releases as done, any other
     as to be retried.
     """
-    if words[0] == "--":
-        words = words[1:]
     sys.exit(asyncio.run(_run(session, resource, words, owner, asked)))
 
 
@@ -55,8 +52,6 @@ async def _run(
                 code = await _under(lease, words, asked["ttl"])
                 if code != 0:
                     lease.retry(hold=asked["retry_hold"])
-                if lease.lost.is_set():
-                    return EXIT_LOST
         except errors.Refused as error:
             refuse(error)
         except errors.ServiceError as error:
@@ -73,14 +68,11 @@ async def _under(lease: Lease, words: tuple[str, ...], ttl: float) -> int:
         "LOCKSERVICE_LEASE_ID": lease.lease_id,
         "LOCKSERVICE_FENCING_TOKEN": str(lease.fencing_token),
     }
-    try:
-        process = await asyncio.create_subprocess_exec(*words, env=environment, preexec_fn=_end_with_parent)
-    except FileNotFoundError:
-        click.echo(f"lockctl: {words[0]}: not found", err=True)
+    if shutil.which(words[0]) is None:
+        click.echo(f"lockctl: {words[0]}: no such command", err=True)
         return _NOT_FOUND
-    except PermissionError as error:
-        click.echo(f"lockctl: {error}", err=True)
-        return _NOT_EXECUTABLE
+    guarded = (sys.executable, "-I", "-S", guard.__file__, str(os.getpid()))
+    process = await asyncio.create_subprocess_exec(*guarded, *words, env=environment)
     loop = asyncio.get_running_loop()
     for number in _FORWARDED:
         loop.add_signal_handler(number, process.send_signal, number)
@@ -105,9 +97,3 @@ async def _stop_in_time(lease: Lease, process: asyncio.subprocess.Process, ttl: 
         await asyncio.wait_for(process.wait(), max(0.01, ttl * _STOP_PART / 2))
         return
     process.kill()
-
-
-def _end_with_parent() -> None:
-    """Without lockctl nobody renews, so the command must not outlive it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
