@@ -5,11 +5,13 @@ PATH := $(CURDIR)/$(BIN):$(PATH)
 SHELL := /bin/bash
 PROTO := lockservice/v1/lockservice.proto
 STUBS := clients/python/src/lockservice_client/_stubs
+FRESH := build/stubs
+IMAGE := build/lockservice.binpb
 
 .DEFAULT_GOAL := help
 
 help: ## print this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 20
 
 $(VENV)/.installed: pyproject.toml clients/python/pyproject.toml
 	test -d $(VENV) || python3 -m venv $(VENV)
@@ -19,11 +21,51 @@ $(VENV)/.installed: pyproject.toml clients/python/pyproject.toml
 
 setup: $(VENV)/.installed ## create .venv with the service, its embedded default, the Python client and lockctl
 
-generate: setup ## make the Python code of the proto again, for the service and for the client
-	googleapis=$$($(BIN)/python -c 'import google.rpc; print(google.rpc.__path__[0].removesuffix("/google/rpc"))') && \
-	$(BIN)/python -m grpc_tools.protoc -Iprotos -I$$googleapis \
-	  --python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. $(PROTO)
-	cp lockservice/v1/*_pb2*.py lockservice/v1/*_pb2*.pyi $(STUBS)/
-	sed -i -E 's/from lockservice\.v1 import/from lockservice_client._stubs import/' $(STUBS)/*_grpc.py*
+# The proto imports google/rpc/status.proto, which lies in the environment beside the Python code made from it.
+PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos \
+  -I$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
-.PHONY: help setup generate
+stubs: setup
+	rm -rf $(FRESH) && mkdir -p $(FRESH)/$(STUBS)
+	$(PROTOC) --python_out=$(FRESH) --grpc_python_out=$(FRESH) --mypy_out=$(FRESH) --mypy_grpc_out=$(FRESH) $(PROTO)
+	cp $(FRESH)/lockservice/v1/* $(FRESH)/$(STUBS)/
+	sed -i -E 's/from lockservice\.v1 import/from lockservice_client._stubs import/' $(FRESH)/$(STUBS)/*_grpc.py*
+
+generate: stubs ## make the Python code of the proto again, for the service and for the client
+	cp -R $(FRESH)/. .
+
+verify-generated: stubs ## fail when the committed Python code is not what the proto gives
+	@for folder in lockservice/v1 $(STUBS); do \
+	  diff -r -x __init__.py -x __pycache__ $$folder $(FRESH)/$$folder || \
+	  { echo "$$folder is not what protos/ gives: run 'make generate' and commit the result"; exit 1; }; \
+	done
+
+$(IMAGE): protos/$(PROTO) $(VENV)/.installed
+	mkdir -p $(@D)
+	$(PROTOC) --include_imports --include_source_info -o $@ $(PROTO)
+
+lint-proto: $(IMAGE) ## check the proto's style, its comments and its format
+	$(BIN)/buf lint $(IMAGE) --path lockservice --config protos/buf.yaml
+	$(BIN)/buf format protos --diff --exit-code
+
+breaking: $(IMAGE) ## fail when the proto breaks a client of the last release
+	$(BIN)/buf breaking $(IMAGE) --against protos/baseline.binpb --path lockservice --config protos/buf.yaml
+
+baseline: breaking ## at a release: make the proto the form that later ones must not break
+	$(BIN)/buf build $(IMAGE) --exclude-source-info -o protos/baseline.binpb
+
+.PHONY: help setup stubs generate verify-generated lint-proto breaking baseline
+
+# $(call with,PROGRAM,COMMANDS) runs commands where a program is installed. CI must have it.
+with = @if command -v $(1) >/dev/null; then $(2); \
+  elif [ "$$CI" = true ]; then echo '$(1) is not installed'; exit 1; else echo 'skipped: $(1) is not installed'; fi
+
+check-deploy: setup ## check the image's recipe, the manifests, and the alert with its tests
+	$(BIN)/hadolint deploy/Dockerfile
+	@mkdir -p build
+	$(call with,kubectl,kubectl kustomize deploy/kustomize/base >build/base.yaml && \
+	  $(BIN)/kubernetes-validate --strict --quiet build/base.yaml)
+	$(call with,promtool,cd deploy/prometheus && promtool check config prometheus.yml && \
+	  promtool check rules alerts.yaml && promtool test rules alerts_test.yaml)
+
+.PHONY: check-deploy

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from lockservice import __version__, config, logs
 from lockservice.durations import format_ms
 from lockservice.reference import settings_table
+from lockservice.setting_types import Duration
 
 
 @click.group(context_settings={"auto_envvar_prefix": None, "max_content_width": 110})
@@ -54,7 +55,7 @@ def show_config(ctx: click.Context, /, *, markdown: bool, **values: Any) -> None
         name = option.name or ""
         source = ctx.get_parameter_source(name)
         value = values[name]
-        if isinstance(option.type, config.Duration):
+        if isinstance(option.type, Duration):
             value = format_ms(value)
         elif name == "shards":
             value = " ".join(value)
@@ -101,8 +102,11 @@ def version() -> None:
 def run() -> None:
     """Runs the command; secrets that files hold stand in for their variables first."""
     try:
-        os.environ.update(config.read_secret_files(os.environ))
+        secrets = config.read_secret_files(os.environ)
     except click.UsageError as error:
         error.show()
         sys.exit(error.exit_code)
+    for name, secret in secrets.items():
+        os.environ[name] = secret
+        del os.environ[f"{name}_FILE"]
     main()

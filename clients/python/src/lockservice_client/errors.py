@@ -123,8 +123,11 @@ def service_error(error: grpc.aio.AioRpcError, address: str) -> ServiceError:
     message = fields or error.details() or error.code().name
     if not reason and error.code() is grpc.StatusCode.UNAVAILABLE:
         message = _cause(message, address)
+    if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+        message = f"{message} (give a valid token by LOCKSERVICE_TOKEN or token=, or a client certificate)"
     kind = _BY_CODE.get(error.code(), ServiceError)
-    return kind(f"{error.code().name}: {message}", error.code(), reason, retry_after)
+    name = f"{error.code().name} {reason}".rstrip()
+    return kind(f"{name}: {message}", error.code(), reason, retry_after)
 
 
 def _cause(details: str, address: str) -> str:

@@ -1,8 +1,9 @@
 """The command `lockctl`: leases and event keys from a shell, and a look at the service for operators."""
 
 from lockservice_client.lockctl.calls import main
+from lockservice_client.lockctl.doctor import doctor
 from lockservice_client.lockctl.run import run
-from lockservice_client.lockctl.watch import doctor, shards, top, version
+from lockservice_client.lockctl.watch import shards, top, version
 
 __all__ = ["main"]
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from lockservice_client import errors
-from lockservice_client.lockctl.session import EXIT_LOST, Session, command
+from lockservice_client.lockctl.session import EXIT_LOST, SECONDS, Session, command
 
 _PATH = click.Path(exists=True, dir_okay=False)
 
@@ -34,8 +34,10 @@ def lease_options(function: Any) -> Any:
         click.option("--after-version", type=int, help="Wait until the resource is completed up to this."),
         click.option("--version", type=int, help="Of the entity that the event carries."),
         click.option("--event-id", default="", help="Refuse an event that was completed before."),
-        click.option("--wait", type=float, default=0.0, show_default=True, help="Seconds to queue."),
-        click.option("--ttl", type=float, default=10.0, show_default=True, help="Seconds the lease lasts unrenewed."),
+        click.option(
+            "--wait", type=SECONDS, default=0.0, show_default=True, help="How long to queue, such as 5 or 250ms."
+        ),
+        click.option("--ttl", type=SECONDS, default=10.0, show_default=True, help="Of the lease, unrenewed."),
         click.option("--owner", help="Who holds it, for people and tools."),
     ):
         function = option(function)
@@ -68,7 +70,7 @@ def _held(session: Session, *, held: bool, word: str) -> None:
 @main.command()
 @click.argument("resource")
 @click.argument("lease_id")
-@click.option("--ttl", type=float, help="Seconds; the one it was granted with, if not given.")
+@click.option("--ttl", type=SECONDS, help="Seconds; the one it was granted with, if not given.")
 @command
 def renew(session: Session, resource: str, lease_id: str, ttl: float | None) -> None:
     """Extend a lease."""
@@ -80,7 +82,7 @@ def renew(session: Session, resource: str, lease_id: str, ttl: float | None) -> 
 @click.argument("resource")
 @click.argument("lease_id")
 @click.option("--retry", is_flag=True, help="Not done: record nothing.")
-@click.option("--hold", type=float, default=0.0, help="With --retry: keep the resource for it, seconds.")
+@click.option("--hold", type=SECONDS, default=0.0, help="With --retry: keep the resource for it, seconds.")
 @command
 def release(session: Session, resource: str, lease_id: str, *, retry: bool, hold: float) -> None:
     """Give a lease back."""
@@ -90,10 +92,10 @@ def release(session: Session, resource: str, lease_id: str, *, retry: bool, hold
 
 @main.command()
 @click.argument("key")
-@click.option("--claim-ttl", type=float, help="Two phases: seconds the claim lasts until it is settled.")
-@click.option("--retention", type=float, help="Seconds the key is remembered.")
+@click.option("--claim-ttl", type=SECONDS, help="Two phases: seconds the claim lasts until it is settled.")
+@click.option("--retention", type=SECONDS, help="Seconds the key is remembered.")
 @click.option("--fingerprint", default="", help="Hash of the payload.")
-@click.option("--wait", type=float, default=0.0, help="Seconds to wait for another's claim to end.")
+@click.option("--wait", type=SECONDS, default=0.0, help="Seconds to wait for another's claim to end.")
 @click.option("--owner", help="Who claims it.")
 @command
 def dedupe(session: Session, key: str, owner: str | None, fingerprint: str, **asked: Any) -> None:
@@ -108,7 +110,7 @@ def dedupe(session: Session, key: str, owner: str | None, fingerprint: str, **as
 @main.command("renew-claim")
 @click.argument("key")
 @click.argument("claim_id")
-@click.option("--claim-ttl", type=float, help="Seconds; the one it was granted with, if not given.")
+@click.option("--claim-ttl", type=SECONDS, help="Seconds; the one it was granted with, if not given.")
 @command
 def renew_claim(session: Session, key: str, claim_id: str, claim_ttl: float | None) -> None:
     """Extend a claim."""

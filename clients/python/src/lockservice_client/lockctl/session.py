@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -16,11 +17,35 @@ EXIT_HELD: Final = 75
 EXIT_DUPLICATE: Final = 76
 EXIT_LOST: Final = 77
 
-BY_REFUSAL: Final[dict[type[errors.Refused], int]] = {
+# A shell wants to hear of a server that is away rather soon.
+RETRY_S: Final = 2.0
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+
+_SNAKE: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+_BY_REFUSAL: Final[dict[type[errors.Refused], int]] = {
     errors.Duplicate: EXIT_DUPLICATE,
     errors.Stale: EXIT_DUPLICATE,
     errors.Mismatch: EXIT_ERROR,
 }
+
+
+class _Seconds(click.ParamType[float]):
+    """Seconds, as a number or with a unit: `10`, `250ms`, `5m`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        match = _DURATION.fullmatch(str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is no duration: write seconds, or a number with ms, s, m, h or d", param, ctx)
+        return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+SECONDS: Final = _Seconds()
 
 
 class Session:
@@ -29,13 +54,15 @@ class Session:
     def __init__(self, how: dict[str, Any], *, as_json: bool) -> None:
         self.how = how
         self.as_json = as_json
+        self.shown = False
 
     def connect(self, owner: str | None = None) -> blocking.Client:
-        """Opens a client; a shell wants to hear of a server that is away rather soon."""
-        return blocking.Client(owner=owner, retry_for=2.0, **self.how)
+        """Opens a client."""
+        return blocking.Client(owner=owner, retry_for=RETRY_S, **self.how)
 
     def show(self, value: dict[str, Any], text: str = "") -> None:
         """Prints a value: as JSON, or as text, or else a line a field."""
+        self.shown = True
         if self.as_json:
             click.echo(json.dumps(value, default=_plain))
         elif text:
@@ -51,10 +78,13 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def refuse(error: errors.Refused) -> NoReturn:
-    """Prints why not, and exits with its code."""
+def _fail(session: Session, error: Exception, code: int) -> NoReturn:
+    """Prints what went wrong, in JSON also on standard output, and exits."""
+    if session.as_json and not session.shown:
+        fields = {"error": _SNAKE.sub("_", type(error).__name__).lower(), "message": str(error)}
+        session.show({**fields, **({"reason": error.reason} if isinstance(error, errors.ServiceError) else {})})
     click.echo(f"lockctl: {error}", err=True)
-    sys.exit(BY_REFUSAL.get(type(error), EXIT_HELD))
+    sys.exit(code)
 
 
 def command(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,12 +98,10 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(session, **arguments)
         except errors.Refused as error:
-            refuse(error)
+            _fail(session, error, _BY_REFUSAL.get(type(error), EXIT_HELD))
         except errors.LeaseLost as error:
-            click.echo(f"lockctl: {error}", err=True)
-            sys.exit(EXIT_LOST)
+            _fail(session, error, EXIT_LOST)
         except (errors.ServiceError, ValueError, OSError) as error:
-            click.echo(f"lockctl: {error}", err=True)
-            sys.exit(EXIT_ERROR)
+            _fail(session, error, EXIT_ERROR)
 
     return cast("Callable[..., Any]", call)

@@ -1,0 +1,74 @@
+"""What every call of a client goes over: two channels, and how they are closed."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from lockservice_client.channel import Calls, Target
+
+T = TypeVar("T")
+
+CALL_S: Final = 5.0
+
+
+class Connection:
+    """The way to the service; `Client` has the calls. Arguments as there."""
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        owner: str | None = None,
+        token: str | None = None,
+        ca: str | Path | None = None,
+        cert: str | Path | None = None,
+        key: str | Path | None = None,
+        insecure: bool = False,
+        retry_for: float = 10.0,
+    ) -> None:
+        target = Target(address, token=token, ca=ca, cert=cert, key=key, insecure=insecure)
+        self.owner = owner or f"{socket.gethostname()}:{os.getpid()}"
+        self.address = target.address
+        self.retry_for = retry_for
+        # Renewals and releases have a connection of their own: behind many waiting acquires they could come too late.
+        self._asking = Calls(target)
+        self._keeping = Calls(target)
+        self._ending: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        """Returns the client itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the connections."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections once releases on their way are through. Leases still held run out by themselves."""
+        if self._ending:
+            await asyncio.wait(self._ending)
+        await self._asking.close()
+        await self._keeping.close()
+
+    async def see_through(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Awaits a release to its end even if the caller is cancelled, so that the next worker can go on."""
+        task = asyncio.create_task(coroutine)
+        self._ending.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._ending.discard(task)
+        if not task.cancelled():
+            # Its caller may have been cancelled and never hear of it.
+            task.exception()
+
+    def _limits(self, within: float | None) -> tuple[float, float]:
+        """Returns the timeout of one attempt and how long to repeat, in seconds."""
+        return (CALL_S, self.retry_for) if within is None else (min(CALL_S, within), within)

@@ -1,0 +1,122 @@
+"""Turns messages of the wire into values. Times become seconds."""
+
+from datetime import UTC
+from typing import Any, Final, Literal
+
+from google.protobuf.duration_pb2 import Duration
+
+from lockservice_client import values
+from lockservice_client._stubs import lockservice_pb2 as pb
+from lockservice_client.options import Seconds, seconds
+
+_ACQUIRE: Final[dict[int, values.AcquireOutcome]] = {
+    pb.ACQUIRE_OUTCOME_GRANTED: "granted",
+    pb.ACQUIRE_OUTCOME_HELD: "held",
+    pb.ACQUIRE_OUTCOME_DUPLICATE: "duplicate",
+    pb.ACQUIRE_OUTCOME_STALE: "stale",
+    pb.ACQUIRE_OUTCOME_EARLY: "early",
+}
+_PREVIOUS: Final[dict[int, values.PreviousLease]] = {
+    pb.PREVIOUS_LEASE_UNSPECIFIED: "",
+    pb.PREVIOUS_LEASE_RELEASED: "released",
+    pb.PREVIOUS_LEASE_EXPIRED: "expired",
+    pb.PREVIOUS_LEASE_FORCED: "forced",
+}
+_DEDUPE: Final[dict[int, values.DedupeOutcome]] = {
+    pb.DEDUPE_OUTCOME_FIRST: "first",
+    pb.DEDUPE_OUTCOME_DUPLICATE: "duplicate",
+    pb.DEDUPE_OUTCOME_IN_PROGRESS: "in_progress",
+    pb.DEDUPE_OUTCOME_MISMATCH: "mismatch",
+}
+
+
+def duration(value: Seconds | None) -> Duration | None:
+    """Writes seconds as a Duration, to the microsecond."""
+    if value is None:
+        return None
+    micros = round(seconds(value) * 1e6)
+    # A negative Duration has both parts negative; the service refuses it by name.
+    sign = -1 if micros < 0 else 1
+    return Duration(seconds=sign * (abs(micros) // 1_000_000), nanos=sign * (abs(micros) % 1_000_000 * 1000))
+
+
+def disposition(*, done: bool) -> pb.Disposition.ValueType:
+    """Writes how the work ended."""
+    return pb.DISPOSITION_DONE if done else pb.DISPOSITION_RETRY
+
+
+def _span(value: Duration) -> float:
+    return value.seconds + value.nanos / 1e9
+
+
+def _optional(message: Any, field: Literal["version", "after_version", "completed_version"]) -> int | None:
+    return getattr(message, field) if message.HasField(field) else None
+
+
+def _holder(message: pb.Holder) -> values.Holder:
+    return values.Holder(message.owner, message.fencing_token, _span(message.remaining))
+
+
+def acquired(response: pb.AcquireResponse, sent_at: float) -> values.Acquired:
+    """Reads the answer of an Acquire that was sent at sent_at."""
+    outcome, lease = _ACQUIRE[response.outcome], response.lease
+    grant = None
+    if outcome == "granted":
+        grant = values.Grant(lease.resource, lease.lease_id, lease.fencing_token, _span(lease.ttl), sent_at)
+    return values.Acquired(
+        outcome=outcome,
+        grant=grant,
+        holder=_holder(response.holder) if response.HasField("holder") else None,
+        waited=_span(response.waited),
+        completed_version=_optional(response, "completed_version"),
+        previous_lease=_PREVIOUS[response.previous_lease],
+    )
+
+
+def deduped(response: pb.DedupeResponse, sent_at: float) -> values.Deduped:
+    """Reads the answer of a Dedupe that was sent at sent_at."""
+    return values.Deduped(
+        outcome=_DEDUPE[response.outcome],
+        claim_id=response.claim_id,
+        first_seen=response.first_seen.ToDatetime(tzinfo=UTC),
+        result=response.result,
+        retry_after=_span(response.retry_after),
+        sent_at=sent_at,
+    )
+
+
+def lock(message: pb.LockInfo) -> values.Lock:
+    """Reads a resource as operators see it."""
+    hold = message.hold
+    return values.Lock(
+        resource=message.resource,
+        shard=message.shard,
+        holder=_holder(message.holder) if message.HasField("holder") else None,
+        queue_length=message.queue_length,
+        completed_version=_optional(message, "completed_version"),
+        hold=values.Hold(hold.owner, hold.event_id, _span(hold.remaining)) if message.HasField("hold") else None,
+    )
+
+
+def waiter(message: pb.Waiter) -> values.Waiter:
+    """Reads a caller in a queue."""
+    return values.Waiter(
+        owner=message.owner,
+        waiting=_span(message.waiting),
+        version=_optional(message, "version"),
+        after_version=_optional(message, "after_version"),
+    )
+
+
+def shard(message: pb.Shard) -> values.Shard:
+    """Reads one Redis of the shard map."""
+    return values.Shard(
+        name=message.name,
+        address=message.address,
+        healthy=message.healthy,
+        latency_p50=_span(message.latency_p50),
+        latency_p99=_span(message.latency_p99),
+        locks_held=message.locks_held,
+        waiters=message.waiters,
+        problem=message.problem,
+    )

@@ -1,0 +1,190 @@
+"""Fixtures: the service as a process, clients of it, and a proxy that loses and delays its answers."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from lockservice_client import Client
+
+BIN = Path(sys.executable).parent
+
+
+class Process:
+    """`lockservice serve` on its embedded default."""
+
+    def __init__(self, directory: str) -> None:
+        self._log = Path(directory, "log").open("w+", encoding="utf-8")  # noqa: SIM115  open as long as the process
+        addresses = ("--grpc-addr", "127.0.0.1:0", "--ops-addr", "127.0.0.1:0")
+        settings = ("--data-dir", directory, "--embedded-shards", "1", "--log-format", "json")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSERVICE_")}
+        self._process = subprocess.Popen(
+            [BIN / "lockservice", "serve", *addresses, *settings], stderr=self._log, env=clean
+        )
+        self.address = self._ready()
+
+    def _ready(self) -> str:
+        give_up = time.monotonic() + 20
+        while time.monotonic() < give_up:
+            for line in Path(self._log.name).read_text(encoding="utf-8").splitlines():
+                event = json.loads(line)
+                if event["event"] == "ready":
+                    return str(event["grpc"])
+            assert self._process.poll() is None, Path(self._log.name).read_text(encoding="utf-8")
+            time.sleep(0.02)
+        raise AssertionError("the service is not ready after 20 s")
+
+    def freeze(self) -> None:
+        """Stops the replica, not its Redis: leases go on running out."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        """Ends it as an operator would."""
+        self.thaw()
+        self._process.terminate()
+        self._process.wait(20)
+        self._log.close()
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Process]:
+    """One service for the session; a test that froze it has thawed it again."""
+    with tempfile.TemporaryDirectory() as directory:
+        process = Process(directory)
+        yield process
+        process.end()
+
+
+@pytest.fixture
+def frozen(service: Process) -> Iterator[Process]:
+    """The service, for a test that freezes it."""
+    yield service
+    service.thaw()
+
+
+@pytest.fixture
+async def client(service: Process) -> AsyncIterator[Client]:
+    """A client of the service."""
+    async with Client(service.address, retry_for=2.0) as made:
+        yield made
+
+
+class Proxy(grpc.GenericRpcHandler):
+    """Passes unary calls on to the service as bytes, but for what `fault` does to them.
+
+    Attributes:
+        seen: (method, request) of every attempt that came.
+        fault: called with the method, the context and a function that passes the call on; returns the reply.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.aio.insecure_channel(address)
+        # As many a proxy in production limits it.
+        self._server = grpc.aio.server(options=(("grpc.max_concurrent_streams", 100),))
+        self._server.add_generic_rpc_handlers((self,))
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self.seen: list[tuple[str, bytes]] = []
+        self.fault: Callable[[str, Any, Callable[[], Awaitable[bytes]]], Awaitable[bytes]] | None = None
+
+    def service(self, handler_call_details: Any) -> Any:
+        """Handles every method but the health check, which it does not have."""
+        path = handler_call_details.method
+        if "/lockservice.v1." not in path:
+            return None
+        method = path.rpartition("/")[2]
+
+        async def handle(request: bytes, context: Any) -> bytes:
+            self.seen.append((method, request))
+
+            async def pass_on() -> bytes:
+                return bytes(await self._channel.unary_unary(path)(request))
+
+            return await (pass_on() if self.fault is None else self.fault(method, context, pass_on))
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    def requests(self, method: str) -> list[bytes]:
+        """Returns the requests of a method, an attempt each."""
+        return [request for name, request in self.seen if name == method]
+
+    async def start(self) -> None:
+        """Begins to listen."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Ends."""
+        await self._server.stop(None)
+        await self._channel.close()
+
+
+@pytest.fixture
+async def proxy(service: Process) -> AsyncIterator[Proxy]:
+    """A proxy before the service."""
+    made = Proxy(service.address)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def far_client(proxy: Proxy) -> AsyncIterator[Client]:
+    """A client behind the proxy."""
+    async with Client(proxy.address, retry_for=2.0) as made:
+        yield made
+
+
+@pytest.fixture
+def until() -> Callable[..., Awaitable[None]]:
+    """Returns once a condition is true; fails when it is not within so many seconds."""
+
+    async def wait(condition: Callable[[], Any], what: str, within: float = 5.0) -> None:
+        give_up = time.monotonic() + within
+        while True:
+            found = condition()
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
+                return
+            assert time.monotonic() < give_up, f"not within {within} s: {what}"
+            await asyncio.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture
+def lockctl(service: Process) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts lockctl; whatever is left at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: str, **environment: str) -> "subprocess.Popen[str]":
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSERVICE_")}
+        process = subprocess.Popen(
+            [BIN / "lockctl", *words],
+            env={**clean, "LOCKSERVICE_ADDR": service.address, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            process.kill()
+        process.communicate()
