@@ -69,3 +69,18 @@ check-deploy: setup ## check the image's recipe, the manifests, and the alert wi
 	  promtool check rules alerts.yaml && promtool test rules alerts_test.yaml)
 
 .PHONY: check-deploy
+
+serve: setup ## the service on the embedded default, until Ctrl-C
+	$(BIN)/lockservice serve
+
+test: setup ## run the tests
+	$(BIN)/pytest -q
+
+lint: setup ## check style and types
+	$(BIN)/ruff check lockservice clients/python/src
+	$(BIN)/ruff format --check lockservice clients/python/src
+	$(BIN)/mypy
+
+check: verify-generated lint-proto breaking lint check-deploy test ## what CI runs
+
+.PHONY: serve test lint check

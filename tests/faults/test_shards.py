@@ -176,7 +176,6 @@ async def test_a_busy_shard_is_unavailable(pair: list[RedisServer]) -> None:
         assert (await refused(service, on_shard(0))).code() is grpc.StatusCode.UNAVAILABLE
         await blocked
         await until(lambda: service.metric("lockservice_shard_up", shard="s1") == 1, "the shard is back")
-        await service.grant(on_shard(0), "another", wait=0) if False else None
 
 
 async def test_a_cancelled_call_never_leaves_its_reply_to_the_next(pair: list[RedisServer]) -> None:
