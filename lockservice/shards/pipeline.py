@@ -76,10 +76,9 @@ class Pipeline(asyncio.Protocol):
         self._pending.append((future, self._loop.time()))
         return future
 
-    def subscribe(self, channel: str) -> None:
-        """Asks for a channel's messages. RESP3 confirms with a push, so there is no reply to wait for."""
-        if self._transport is not None:
-            self._transport.write(hiredis.pack_command(("SUBSCRIBE", channel)))  # type: ignore[arg-type]  # as above
+    def subscribe(self, channel: str) -> asyncio.Future[Any]:
+        """Asks for a channel's messages. RESP3 confirms with a push in a reply's place, and refuses with a reply."""
+        return self.call("SUBSCRIBE", channel)
 
     def close(self, reason: str = "closed") -> None:
         """Closes the connection; calls without a reply are told that their outcome is unknown."""
@@ -120,7 +119,8 @@ class Pipeline(asyncio.Protocol):
         """Hands each reply to its call."""
         self._reader.feed(data)
         while (reply := self._reader.gets()) is not False:
-            if isinstance(reply, hiredis.PushNotification):
+            pushed = isinstance(reply, hiredis.PushNotification)
+            if pushed and reply[0] != b"subscribe":
                 self._on_push(cast("list[Any]", reply))
             elif self._pending:
                 self._in_flight -= 1

@@ -186,7 +186,9 @@ class Shard:
             reply = await pipeline.call("SCRIPT", "LOAD", loaded.text)
             if is_error(reply):
                 raise ShardUnavailable(f"it refuses {loaded.name}.lua: {reply}")
-        pipeline.subscribe(INBOX + self._replica)
+        reply = await pipeline.subscribe(INBOX + self._replica)
+        if is_error(reply):
+            raise ShardUnavailable(f"it refuses the inbox: {reply}")
         self._become(condition)
         self._tried.set()
 
