@@ -13,10 +13,10 @@ IMAGE := build/lockservice.binpb
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 20
 
-$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml
+$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml clients/flash_sale/pyproject.toml
 	test -d $(VENV) || python3 -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[embedded]' -e clients/python --group dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[embedded]' -e clients/python -e clients/flash_sale --group dev
 	@touch $@
 
 setup: $(VENV)/.installed ## create .venv with the service, its embedded default, the Python client and lockctl
@@ -70,6 +70,9 @@ check-deploy: setup ## check the image's recipe, the manifests, and the alert wi
 
 .PHONY: check-deploy
 
+demo: setup ## replay a flash sale without and with lockservice, and print both results side by side
+	$(BIN)/lockservice demo $(ARGS)
+
 serve: setup ## the service on the embedded default, until Ctrl-C
 	$(BIN)/lockservice serve
 
@@ -83,4 +86,4 @@ lint: setup ## check style and types
 
 check: verify-generated lint-proto breaking lint check-deploy test ## what CI runs
 
-.PHONY: serve test lint check
+.PHONY: demo serve test lint check
