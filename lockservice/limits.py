@@ -11,6 +11,9 @@ FINGERPRINT_BYTES_MAX: Final = 64
 RESULT_BYTES_MAX: Final = 4096
 MESSAGE_BYTES_MAX: Final = 65_536
 
+# Calls that one connection may begin before the first of them has been looked at.
+WAITERS_A_CONNECTION: Final = 20_000
+
 VERSION_MAX: Final = 2**53 - 1
 
 TTL_MS_MIN: Final = 100
@@ -43,6 +46,7 @@ CLOCK_ERROR_MS_MAX: Final = 500
 
 RECONNECT_MS_MIN: Final = 20
 RECONNECT_MS_MAX: Final = 1_000
+READ_ONCE_MORE_MS: Final = 5
 PROBE_MS: Final = 1_000
 REDIS_MAJOR_MIN: Final = 7
 # Calls that may wait for one shard's answers at once; more means that it has stopped answering.

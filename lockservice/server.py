@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from lockservice.config import Settings, ShardUrl
-from lockservice.limits import MESSAGE_BYTES_MAX
+from lockservice.limits import MESSAGE_BYTES_MAX, WAITERS_A_CONNECTION
 from lockservice.metrics import Metrics
 from lockservice.ops import Ops
 from lockservice.replica import Replica
@@ -33,6 +33,9 @@ _OPTIONS: Final = (
     # Otherwise a second server binds the same port without a word and takes half of the connections.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    # A connection may begin very many waiting calls at once; gRPC would cancel what exceeds its own defaults.
+    ("grpc.server.max_pending_requests", WAITERS_A_CONNECTION),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * WAITERS_A_CONNECTION),
     # Clients find new replicas when their connection ends; calls on the old one are finished first.
     ("grpc.max_connection_age_ms", 300_000),
     # Waiting calls keep their connection alive with pings.

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from lockservice.errors import OutcomeUnknown, ShardUnavailable
-from lockservice.limits import SHARD_CALLS_MAX
+from lockservice.limits import READ_ONCE_MORE_MS, SHARD_CALLS_MAX
 
 Push = Callable[[list[Any]], None]
 
@@ -108,12 +108,19 @@ class Pipeline(asyncio.Protocol):
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
 
-    def _check_timeout(self) -> None:
+    def _check_timeout(self, overdue: asyncio.Future[Any] | None = None) -> None:
         # Replies come in order, so the oldest call speaks for all; one timer watches them instead of one each.
+        again_s = self._timeout_s / 4
         if self._pending and self._loop.time() - self._pending[0][1] > self._timeout_s:
-            self.close(f"none within {self._timeout_s * 1000:.0f} ms")
-            return
-        self._watch = self._loop.call_later(self._timeout_s / 4, self._check_timeout)
+            oldest = self._pending[0][0]
+            if oldest is overdue:
+                self.close(f"none within {self._timeout_s * 1000:.0f} ms")
+                return
+            # The reply may be in the socket already, when it was this process that had no time: read once more.
+            overdue, again_s = oldest, READ_ONCE_MORE_MS / 1000
+        else:
+            overdue = None
+        self._watch = self._loop.call_later(again_s, self._check_timeout, overdue)
 
     def data_received(self, data: bytes) -> None:
         """Hands each reply to its call."""
@@ -141,6 +148,22 @@ async def connect(url: str, *, timeout_s: float, on_push: Push, on_batch: Callab
     Raises:
         ShardUnavailable: it cannot be reached, or refuses the credentials, within timeout_s.
     """
+    try:
+        connection = _make(url, timeout_s)
+    except (ValueError, TypeError) as error:
+        raise ShardUnavailable(f"its URL cannot be used: {error}") from error
+    pipeline = Pipeline(timeout_s=timeout_s, on_push=on_push, on_batch=on_batch)
+    try:
+        async with asyncio.timeout(timeout_s):
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py annotates only a part
+    except (RedisError, OSError, TimeoutError) as error:
+        await connection.disconnect(nowait=True)
+        raise ShardUnavailable(f"cannot connect: {error or type(error).__name__}") from error
+    pipeline.attach(connection)
+    return pipeline
+
+
+def _make(url: str, timeout_s: float) -> Connection:
     pool = ConnectionPool.from_url(
         url,
         protocol=3,
@@ -151,16 +174,7 @@ async def connect(url: str, *, timeout_s: float, on_push: Push, on_batch: Callab
         client_name="lockservice",
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
-    connection = cast("Connection", pool.make_connection())  # type: ignore[no-untyped-call]  # redis-py annotates only a part
-    pipeline = Pipeline(timeout_s=timeout_s, on_push=on_push, on_batch=on_batch)
-    try:
-        async with asyncio.timeout(timeout_s):
-            await connection.connect()  # type: ignore[no-untyped-call]  # as above
-    except (RedisError, OSError, TimeoutError) as error:
-        await connection.disconnect(nowait=True)
-        raise ShardUnavailable(f"cannot connect: {error or type(error).__name__}") from error
-    pipeline.attach(connection)
-    return pipeline
+    return cast("Connection", pool.make_connection())  # type: ignore[no-untyped-call]  # as above
 
 
 def is_error(reply: object) -> bool:

@@ -124,7 +124,7 @@ class Shard:
         elapsed = time.perf_counter() - started
         if verb not in _IN_BULK:
             self.latencies_s.append(elapsed)
-        self._duration[verb].observe(elapsed)
+            self._duration[verb].observe(elapsed)
         return reply
 
     async def _call(self, loaded: script.Script, bucket: int, values: list[script.Argument]) -> Reply:
@@ -144,7 +144,8 @@ class Shard:
         word = text.split(" ", 1)[0]
         if word == "OOM":
             return ShardOutOfMemory(f"shard {self.name} is out of memory")
-        if word in _UNAVAILABLE:
+        # What the ACL forbids inside a script has no word of its own before Redis 7.2.
+        if word in _UNAVAILABLE or "user executing the script" in text or "ACL failure in script" in text:
             return ShardUnavailable(f"shard {self.name} answers {word}")
         return RuntimeError(f"shard {self.name}: {text}")
 

@@ -11,11 +11,11 @@ THRICE: Final = 0.10  # of those that come twice
 LATE: Final = 0.01
 # All in seconds of the sale's time.
 _REORDERED_S: Final = 2.0
-_LATE_S: Final = (120.0, 300.0)
+_LATE_S: Final = (120.0, 240.0)
 # Two subscriptions at once, or a receiver whose answer was lost.
 _AGAIN_AT_ONCE: Final = 0.7
 _AGAIN_AT_ONCE_S: Final = (0.0, 2.0)
-_AGAIN_LATER_S: Final = (60.0, 240.0)
+_AGAIN_LATER_S: Final = (60.0, 180.0)
 
 
 class Delivery(NamedTuple):

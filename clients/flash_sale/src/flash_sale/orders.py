@@ -171,7 +171,7 @@ class _Life:
 
     def _end(self, *, refunded: bool, cancelled: bool) -> None:
         paid = self._snapshot.financial_status == "paid"
-        self._act(60, 240)
+        self._act(30, 120)
         if cancelled:
             self._happen("orders/cancelled", financial_status="refunded" if paid else "voided", cancelled=True)
             return
