@@ -213,8 +213,8 @@ def server() -> Iterator[RedisServer]:
 
 
 CHECKS = settings(
-    max_examples=20,
-    stateful_step_count=25,
+    max_examples=100,
+    stateful_step_count=30,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],
