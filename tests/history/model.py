@@ -57,6 +57,13 @@ class Model:
             return "waiting"
         return answer
 
+    def come_back(self, ask: Ask) -> str:
+        """Answers a waiting call that was cut off and is repeated: it is looked at as any call is, in its old place."""
+        refused = self.refusal(ask)
+        if refused:
+            self.queue.remove(ask)
+        return refused or "waiting"
+
     def end(self, *, done: bool) -> dict[Ask, str]:
         """Ends the lease, and returns which waiters are answered now, and what."""
         assert self.holder is not None

@@ -177,13 +177,17 @@ class History(RuleBasedStateMachine):
         self.replicas[replica] = self.run(self.start())
         for ask in asks:
             self.waiters[ask] = self.loop.create_task(self.acquire(replica, ask, 60_000))
-        self.run(asyncio.sleep(0))
         for ask in asks:
-            self.run(self.attached(ask, replica))
+            word = self.model.come_back(ask)
+            if word == "waiting":
+                self.run(self.attached(ask, replica))
+            else:
+                self.heard(self.run(self.waiters.pop(ask)), word)
 
     async def attached(self, ask: Ask, replica: int) -> None:
         room = self.replicas[replica]._room
-        while room.waiting < sum(1 for waiter in self.waiters if self.homes[waiter] == replica):
+        while room.waiting < sum(1 for waiter in self.model.queue if self.homes[waiter] == replica):
+            assert not self.waiters[ask].done(), self.waiters[ask]
             await asyncio.sleep(0.001)
 
     @invariant()
