@@ -30,6 +30,8 @@ def serve(ctx: click.Context, /, **values: Any) -> None:
     logs.set_up(settings.log_format, settings.log_level)
     for warning in config.unknown_variables(os.environ, ctx.command):
         logging.getLogger(__name__).warning(warning)
+    # Its lines on standard error are no JSON, and say nothing that the log does not.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Loading gRPC takes long, and the other commands need none of it.
     from lockservice import server  # noqa: PLC0415
 

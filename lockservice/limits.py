@@ -51,5 +51,7 @@ PROBE_MS: Final = 1_000
 REDIS_MAJOR_MIN: Final = 7
 # Calls that may wait for one shard's answers at once; more means that it has stopped answering.
 SHARD_CALLS_MAX: Final = 100_000
+# A replica that goes away refuses new calls this long before it closes its port.
+REFUSE_MS: Final = 200
 # A call that ended while its shard was away tells it again at this interval.
 LEAVE_AGAIN_MS: Final = 100

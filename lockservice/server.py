@@ -14,7 +14,8 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from lockservice.config import Settings, ShardUrl
-from lockservice.limits import MESSAGE_BYTES_MAX, WAITERS_A_CONNECTION
+from lockservice.errors import Draining
+from lockservice.limits import MESSAGE_BYTES_MAX, REFUSE_MS, WAITERS_A_CONNECTION
 from lockservice.metrics import Metrics
 from lockservice.ops import Ops
 from lockservice.replica import Replica
@@ -54,6 +55,7 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._not_ready = "starting"
+        self._closed = False
         self._replica: Replica | None = None
         self._leave = AsyncExitStack()
         self._grpc: grpc.aio.Server | None = None
@@ -66,6 +68,10 @@ class Server:
         if self._not_ready or self._replica is None:
             return [self._not_ready]
         return self._replica.shard_map.problems()
+
+    def _admit(self) -> None:
+        if self._closed:
+            raise Draining("this replica is going away")
 
     async def start(self) -> None:
         """Opens everything and says `ready`.
@@ -124,8 +130,10 @@ class Server:
     async def _serve_grpc(self, replica: Replica, metrics: Metrics) -> None:
         server = self._grpc = grpc.aio.server(options=_OPTIONS)
         lock_service = LockService(replica.locks, replica.dedupe)
-        handlers.register(server, _SERVICES["LockService"], lock_service, metrics)
-        handlers.register(server, _SERVICES["LockAdminService"], LockAdminService(replica.inspection), metrics)
+        handlers.register(server, _SERVICES["LockService"], lock_service, metrics, self._admit)
+        handlers.register(
+            server, _SERVICES["LockAdminService"], LockAdminService(replica.inspection), metrics, self._admit
+        )
         self._health.register(server)
         if self._settings.reflection:
             names = [service.full_name for service in _SERVICES.values()]
@@ -154,6 +162,10 @@ class Server:
         await asyncio.sleep(self._settings.drain_delay_ms / 1000)
         if self._replica is not None:
             self._replica.drain()
+        # gRPC cancels calls that have arrived but not begun when it stops; a moment of clear refusals sends clients
+        # away first.
+        self._closed = True
+        await asyncio.sleep(REFUSE_MS / 1000)
         if self._grpc is not None:
             await self._grpc.stop(self._settings.shutdown_grace_ms / 1000)
 

@@ -327,7 +327,7 @@ async def test_t12_ids_beyond_2_to_the_53_exclude_each_other(service: Service) -
         pytest.skip("no node on this machine")
     program = (
         'const o = JSON.parse(\'{"id":820982911946154508,"gid":"gid://shopify/Order/820982911946154508"}\');'
-        'process.stdout.write(`${o.gid} order:${o.id}`)'
+        "process.stdout.write(`${o.gid} order:${o.id}`)"
     )
     from_node = (await asyncio.to_thread(subprocess.check_output, [node, "-e", program], text=True)).split()
 

@@ -28,11 +28,23 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Unary = Callable[[Any, Context], Awaitable[Message]]
 Streaming = Callable[[Any, Context], AsyncIterator[Message]]
 
+Gate = Callable[[], None]
+
 _REQUEST_ID = "x-request-id"
 
 
-def register(server: grpc.aio.Server, service: ServiceDescriptor, servicer: object, metrics: Metrics) -> None:
-    """Registers every method of a service that the servicer has; gRPC answers UNIMPLEMENTED to the others."""
+def register(
+    server: grpc.aio.Server, service: ServiceDescriptor, servicer: object, metrics: Metrics, gate: Gate
+) -> None:
+    """Registers every method of a service that the servicer has; gRPC answers UNIMPLEMENTED to the others.
+
+    Args:
+        server: of grpc.aio.
+        service: from the generated code.
+        servicer: its methods by name.
+        metrics: where calls are measured.
+        gate: called first; raises when no calls are wanted any more.
+    """
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method in service.methods:
         behaviour = getattr(servicer, method.name, None)
@@ -42,7 +54,7 @@ def register(server: grpc.aio.Server, service: ServiceDescriptor, servicer: obje
         make = (
             grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
         )
-        wrapped = _streaming(behaviour, calls) if method.server_streaming else _unary(behaviour, calls)
+        wrapped = _streaming(behaviour, calls, gate) if method.server_streaming else _unary(behaviour, calls, gate)
         handlers[method.name] = make(
             wrapped,
             request_deserializer=_reader(method.input_type),
@@ -79,13 +91,14 @@ def _bad_field(descriptor: Descriptor, data: bytes) -> InvalidField:
     return InvalidField("request", "is not a message of this method")
 
 
-def _unary(behaviour: Unary, calls: CallMetrics) -> Unary:
+def _unary(behaviour: Unary, calls: CallMetrics, gate: Gate) -> Unary:
     async def handle(request: Message | InvalidField, context: Context) -> Message:
         calls.began()
         started = time.perf_counter()
         code = grpc.StatusCode.CANCELLED
         try:
             _note_request_id(context)
+            gate()
             _refuse_unparsed(request)
             response = await behaviour(request, context)
             code = grpc.StatusCode.OK
@@ -100,13 +113,14 @@ def _unary(behaviour: Unary, calls: CallMetrics) -> Unary:
     return handle
 
 
-def _streaming(behaviour: Streaming, calls: CallMetrics) -> Streaming:
+def _streaming(behaviour: Streaming, calls: CallMetrics, gate: Gate) -> Streaming:
     async def handle(request: Message | InvalidField, context: Context) -> AsyncIterator[Message]:
         calls.began()
         started = time.perf_counter()
         code = grpc.StatusCode.CANCELLED
         try:
             _note_request_id(context)
+            gate()
             _refuse_unparsed(request)
             async for response in behaviour(request, context):
                 yield response

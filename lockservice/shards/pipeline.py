@@ -42,7 +42,8 @@ class Pipeline(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._unsent: list[bytes] = []
         self._in_flight = 0
-        self._pending: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._heard_at = 0.0
+        self._pending: deque[asyncio.Future[Any]] = deque()
         self._transport: asyncio.WriteTransport | None = None
         self._connection: Connection | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -73,7 +74,7 @@ class Pipeline(asyncio.Protocol):
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub has tuples of one
         self._unsent.append(packed)
         future = self._loop.create_future()
-        self._pending.append((future, self._loop.time()))
+        self._pending.append(future)
         return future
 
     def subscribe(self, channel: str) -> asyncio.Future[Any]:
@@ -93,7 +94,7 @@ class Pipeline(asyncio.Protocol):
         if self._watch is not None:
             self._watch.cancel()
         pending, self._pending = self._pending, deque()
-        for future, _ in pending:
+        for future in pending:
             if not future.done():
                 future.set_exception(OutcomeUnknown(f"no answer from the shard: {reason}"))
                 # A caller that left its future behind needs no warning about it.
@@ -103,21 +104,21 @@ class Pipeline(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._transport is not None and self._unsent:
-            self._in_flight = len(self._unsent)
-            self._on_batch(self._in_flight)
+            self._in_flight += len(self._unsent)
+            self._heard_at = self._loop.time()
+            self._on_batch(len(self._unsent))
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
 
-    def _check_timeout(self, overdue: asyncio.Future[Any] | None = None) -> None:
-        # Replies come in order, so the oldest call speaks for all; one timer watches them instead of one each.
+    def _check_timeout(self, overdue: float | None = None) -> None:
+        # Replies come in order, so silence speaks for all that wait; one timer watches them instead of one each.
         again_s = self._timeout_s / 4
-        if self._pending and self._loop.time() - self._pending[0][1] > self._timeout_s:
-            oldest = self._pending[0][0]
-            if oldest is overdue:
+        if self._in_flight and self._loop.time() - self._heard_at > self._timeout_s:
+            if overdue == self._heard_at:
                 self.close(f"none within {self._timeout_s * 1000:.0f} ms")
                 return
             # The reply may be in the socket already, when it was this process that had no time: read once more.
-            overdue, again_s = oldest, READ_ONCE_MORE_MS / 1000
+            overdue, again_s = self._heard_at, READ_ONCE_MORE_MS / 1000
         else:
             overdue = None
         self._watch = self._loop.call_later(again_s, self._check_timeout, overdue)
@@ -125,13 +126,14 @@ class Pipeline(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hands each reply to its call."""
         self._reader.feed(data)
+        self._heard_at = self._loop.time()
         while (reply := self._reader.gets()) is not False:
             pushed = isinstance(reply, hiredis.PushNotification)
             if pushed and reply[0] != b"subscribe":
                 self._on_push(cast("list[Any]", reply))
             elif self._pending:
                 self._in_flight -= 1
-                future, _ = self._pending.popleft()
+                future = self._pending.popleft()
                 if not future.done():
                     future.set_result(reply)
         if not self._in_flight:

@@ -77,7 +77,9 @@ class Model:
             if self.refusal(ask) == "stale":
                 self._leave(ask, answers, "stale")
         while self.queue and self.holder is None:
-            first = min(self.queue, key=lambda ask: (-1 if ask.version is None else ask.version, self.queue.index(ask)))
+            first = min(
+                self.queue, key=lambda ask: (-1 if ask.version is None else ask.version, self.queue.index(ask))
+            )
             refused = self.refusal(first)
             self._leave(first, answers, refused or "granted")
             if not refused:

@@ -61,7 +61,17 @@ class History(RuleBasedStateMachine):
 
     async def acquire(self, replica: int, ask: Ask, wait_ms: int) -> Any:
         asked = AcquireAsk(
-            "", RESOURCE, ask.owner, 60_000, wait_ms, ask.request_id, ask.version, None, False, ask.event_id, 86_400_000
+            "",
+            RESOURCE,
+            ask.owner,
+            60_000,
+            wait_ms,
+            ask.request_id,
+            ask.version,
+            None,
+            False,
+            ask.event_id,
+            86_400_000,
         )
         return await self.replicas[replica].locks.acquire(asked)
 

@@ -250,5 +250,3 @@ async def test_a_request_id_of_the_caller_comes_back(service: Service) -> None:
     await running
 
     assert ("x-request-id", "abc-123") in [tuple(pair) for pair in await running.trailing_metadata()]
-
-

@@ -1,0 +1,92 @@
+"""The pipeline: batches, order, and calls that are cancelled."""
+
+import asyncio
+import random
+
+import pytest
+
+from harness.redis_server import RedisServer
+from lockservice.errors import OutcomeUnknown
+from lockservice.shards.pipeline import Pipeline, connect, is_error
+
+
+async def open_pipeline(server: RedisServer, sizes: list[int] | None = None) -> Pipeline:
+    """Connects, and notes the size of each write."""
+    noted = sizes if sizes is not None else []
+    return await connect(server.url, timeout_s=0.25, on_push=lambda _push: None, on_batch=noted.append)
+
+
+async def test_calls_of_one_turn_leave_in_one_write(servers: list[RedisServer]) -> None:
+    """100 calls of one turn of the loop are one batch."""
+    sizes: list[int] = []
+    pipeline = await open_pipeline(servers[0], sizes)
+
+    answers = await asyncio.gather(*(pipeline.call("ECHO", str(n)) for n in range(100)))
+
+    assert answers == [str(n).encode() for n in range(100)]
+    assert sizes == [100]
+    pipeline.close()
+
+
+async def test_no_call_is_left_behind_whatever_the_timing(servers: list[RedisServer]) -> None:
+    """Calls that come before, between and after writes and replies are all answered; none waits for a time-out."""
+    pipeline = await open_pipeline(servers[0])
+    await pipeline.subscribe("news")
+    chance = random.Random(3)
+
+    async def caller(number: int) -> None:
+        for turn in range(100):
+            word = f"{number}.{turn}"
+            assert await pipeline.call("ECHO", word) == word.encode()
+            # A message may arrive at any moment, also between a call and its write.
+            await pipeline.call("PUBLISH", "news", word)
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(caller(number) for number in range(20)))
+
+    assert not pipeline.closed.done()
+    assert pipeline._in_flight == 0
+    pipeline.close()
+
+
+async def test_a_message_between_a_call_and_its_write(servers: list[RedisServer]) -> None:
+    """A message that arrives then sends the call early; the count of what is on its way must not lose it."""
+    pipeline = await open_pipeline(servers[0])
+
+    first = pipeline.call("ECHO", "first")
+    pipeline.data_received(b">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\nx\r\n")
+    second = pipeline.call("ECHO", "second")
+
+    assert (await first, await second) == (b"first", b"second")
+    assert await pipeline.call("ECHO", "third") == b"third"
+    pipeline.close()
+
+
+async def test_a_refused_subscription_takes_only_its_own_place(servers: list[RedisServer]) -> None:
+    """An error in answer to SUBSCRIBE never shifts the replies of other calls."""
+    with servers[0].connect() as connection:
+        connection.execute_command("ACL", "SETUSER", "deaf", "on", ">secret", "~*", "+@all", "-subscribe")
+    url = servers[0].url.replace("unix://", "unix://deaf:secret@")
+    pipeline = await connect(url, timeout_s=0.25, on_push=lambda _push: None, on_batch=lambda _size: None)
+
+    refused = pipeline.subscribe("ls:inbox:x")
+    echo, ping = pipeline.call("ECHO", "a"), pipeline.call("PING")
+
+    assert is_error(await refused)
+    assert (await echo, await ping) == (b"a", b"PONG")
+    pipeline.close()
+    with servers[0].connect() as connection:
+        connection.execute_command("ACL", "DELUSER", "deaf")
+
+
+async def test_silence_ends_every_call(servers: list[RedisServer]) -> None:
+    """When no answer comes within the time-out, all that wait are told that their outcome is unknown."""
+    pipeline = await open_pipeline(servers[0])
+    calls = [pipeline.call("DEBUG", "SLEEP", "1"), pipeline.call("PING")]
+
+    for call in calls:
+        with pytest.raises(OutcomeUnknown):
+            await asyncio.wait_for(call, 0.6)
+
+    assert pipeline.closed.done()
