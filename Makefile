@@ -79,10 +79,12 @@ serve: setup ## the service on the embedded default, until Ctrl-C
 test: setup ## run the tests
 	$(BIN)/pytest -q
 
-lint: setup ## check style and types
-	$(BIN)/ruff check lockservice clients/python/src
-	$(BIN)/ruff format --check lockservice clients/python/src
+lint: setup ## check style, types and the direction of imports
+	@mkdir -p build
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports >build/imports.txt || { cat build/imports.txt; exit 1; }
 
 check: verify-generated lint-proto breaking lint check-deploy test ## what CI runs
 

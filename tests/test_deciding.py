@@ -281,7 +281,7 @@ async def story_of_a_retry(service: Service, resource: str, *, hold: float | Non
 
 
 async def test_t9_a_retry_keeps_its_place_with_a_hold(service: Service) -> None:
-    """T9: v1 v2 v3, and other orders go on meanwhile. Without a hold, as in every queue that retries, v1 comes last."""
+    """T9: v1 v2 v3, and other orders go on meanwhile. Without a hold, as in most queues, v1 comes last."""
     assert await story_of_a_retry(service, "t9", hold=30) == ["v1", "v2", "v3"]
     assert await story_of_a_retry(service, "t9:broken", hold=None) == ["v2", "v3", "v1"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio
-from harness.embedded_parent import connect, offer, runs, server_pid
 
+from harness.embedded_parent import connect, offer, runs, server_pid
 from lockservice.shard_url import problem_with
 from lockservice.shards import embedded
 from lockservice.shards.embedded import EmbeddedError, EmbeddedShards

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness.embedded_parent import CARELESS, WAIT_S, Parent, connect, offer, runs
 
+from harness.embedded_parent import CARELESS, WAIT_S, Parent, connect, offer, runs
 from lockservice.shards import orphan
 from lockservice.shards.embedded import EmbeddedShards
 

@@ -4,10 +4,10 @@ import asyncio
 import base64
 import time
 
+import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-import grpc
 from harness.service import Service, reason_of
 from lockservice.v1 import lockservice_pb2 as pb
 

@@ -4,9 +4,9 @@ import asyncio
 import random
 import time
 
+import grpc
 import pytest
 
-import grpc
 from harness.service import Service, reason_of, until
 from lockservice.v1 import lockservice_pb2 as pb
 

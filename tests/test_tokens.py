@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
+import grpc
 import pytest
 
-import grpc
 from harness.redis_server import RedisServer
 from harness.service import Service, reason_of, until
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
-
-import pytest
+from pathlib import Path
 
 import grpc
+import pytest
+
 from harness.redis_server import RedisServer
 from harness.service import Service, reason_of, until
 from lockservice.shards.keys import place
@@ -110,7 +112,7 @@ async def test_a_shard_that_evicts_is_not_ready(pair: list[RedisServer]) -> None
     async with Service([server.url for server in pair]) as service:
         with pair[0].connect() as connection:
             connection.config_set("maxmemory-policy", "allkeys-lru")
-        await until(lambda: service.server.problems(), "not ready")
+        await until(service.server.problems, "not ready")
         assert "maxmemory-policy is allkeys-lru" in service.server.problems()[0]
         assert reason_of(await refused(service, on_shard(0))) == "SHARD_UNAVAILABLE"
 
@@ -194,20 +196,52 @@ async def test_a_cancelled_call_never_leaves_its_reply_to_the_next(pair: list[Re
             assert answers == [f"{n}".encode() for n in range(1, 100, 2)]
 
 
-async def test_a_full_disk_is_unavailable(tmp_path: object) -> None:
-    """A Redis that cannot write its log refuses every write (MISCONF): UNAVAILABLE, and it recovers by itself."""
-    server = RedisServer("valkey")
+async def test_too_few_replicas_is_unavailable(pair: list[RedisServer]) -> None:
+    """A Redis that refuses writes for want of replicas (NOREPLICAS) is UNAVAILABLE until it takes them again."""
+    async with Service([server.url for server in pair]) as service:
+        lease = await service.grant(on_shard(0))
+        with pair[0].connect() as connection:
+            connection.config_set("min-replicas-to-write", "1")
+            assert reason_of(await refused(service, on_shard(0))) == "SHARD_UNAVAILABLE"
+            connection.config_set("min-replicas-to-write", "0")
+        assert await service.release(lease) == pb.RELEASE_OUTCOME_RELEASED
+
+
+async def test_a_full_disk_is_unavailable(tmp_path: Path) -> None:
+    """A Redis that cannot write its log (MISCONF) refuses every write: UNAVAILABLE, and it recovers by itself."""
+    mounted = await asyncio.to_thread(
+        subprocess.run, ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no right to mount a small disk")
+    server = RedisServer("valkey", directory=tmp_path, appendonly="yes", appendfsync="everysec")
     try:
         async with Service([server.url]) as service:
-            lease = await service.grant()
-            with server.connect() as connection:
-                connection.execute_command("CONFIG", "SET", "min-replicas-to-write", "1")
-            error = await refused(service, "order:2")
-            assert error.code() is grpc.StatusCode.UNAVAILABLE
-            with server.connect() as connection:
-                connection.execute_command("CONFIG", "SET", "min-replicas-to-write", "0")
-            assert await service.release(lease) == pb.RELEASE_OUTCOME_RELEASED
+            lease = await service.grant(ttl=60)
+            filler = tmp_path / "filler"
+            with pytest.raises(OSError, match="No space left"):
+                filler.write_bytes(b"x" * 2**21)
+
+            async def unavailable() -> bool:
+                try:
+                    await service.release(await service.grant("order:2"))
+                except grpc.aio.AioRpcError as error:
+                    return bool(error.code() is grpc.StatusCode.UNAVAILABLE)
+                return False
+
+            await until(unavailable, "writes are refused", within=10)
+            filler.unlink()
+
+            async def released() -> bool:
+                try:
+                    return bool(await service.release(lease) == pb.RELEASE_OUTCOME_RELEASED)
+                except grpc.aio.AioRpcError:
+                    return False
+
+            await until(released, "writes are taken again", within=10)
     finally:
+        server.stop()
+        await asyncio.to_thread(subprocess.run, ["umount", tmp_path], check=True)
         server.remove()
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import grpc
 
@@ -32,7 +32,7 @@ class ServiceProcess(Service):
         self.ready: dict[str, Any] = {}
         self.lines: list[dict[str, Any]] = []
 
-    async def __aenter__(self) -> "ServiceProcess":
+    async def __aenter__(self) -> Self:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSERVICE_")}
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,

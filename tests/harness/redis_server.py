@@ -19,16 +19,18 @@ class RedisServer:
 
     Args:
         kind: "valkey" (9, embedded) or "redis" (7.0, Debian's).
+        directory: where its files are; a new one, if not given.
         options: settings by name, such as maxmemory.
     """
 
-    def __init__(self, kind: str = "valkey", **options: str) -> None:
+    def __init__(self, kind: str = "valkey", *, directory: Path | None = None, **options: str) -> None:
         program = KINDS[kind]
         assert program, f"no {kind} server on this machine"
         self._program = program
         self._options = {"save": "", "appendonly": "no", "enable-debug-command": "yes", **options}
-        self.directory = Path(tempfile.mkdtemp(prefix="ls-"))
-        self.socket = self.directory / "s"
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="ls-"))
+        self._sockets = tempfile.mkdtemp(prefix="ls-")
+        self.socket = Path(self._sockets) / "s"
         self.url = f"unix://{self.socket}"
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -73,3 +75,4 @@ class RedisServer:
         """Kills it and deletes its files."""
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.rmtree(self._sockets, ignore_errors=True)

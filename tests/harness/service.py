@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -25,7 +25,7 @@ def duration(seconds: float | None) -> Duration | None:
 
 
 def settings(urls: Sequence[str], **changed: Any) -> Settings:
-    """Makes settings for shards s1, s2, …"""
+    """Makes settings for shards named s1, s2 and so on."""
     values: dict[str, Any] = {
         "grpc_addr": "127.0.0.1:0",
         "ops_addr": "127.0.0.1:0",
@@ -59,7 +59,7 @@ class Service:
     def __init__(self, urls: Sequence[str], **changed: Any) -> None:
         self.server = Server(settings(urls, **changed))
 
-    async def __aenter__(self) -> "Service":
+    async def __aenter__(self) -> Self:
         await self.server.start()
         self.channel = grpc.aio.insecure_channel(self.server.grpc_addr)
         self.locks = pb_grpc.LockServiceStub(self.channel)

@@ -1,0 +1,1 @@
+"""Histories of many calls, judged by a model."""

@@ -58,7 +58,7 @@ class Model:
         return answer
 
     def come_back(self, ask: Ask) -> str:
-        """Answers a waiting call that was cut off and is repeated: it is looked at as any call is, in its old place."""
+        """Answers a waiting call that was cut off and is repeated: looked at like any call, in its old place."""
         refused = self.refusal(ask)
         if refused:
             self.queue.remove(ask)

@@ -61,17 +61,17 @@ class History(RuleBasedStateMachine):
 
     async def acquire(self, replica: int, ask: Ask, wait_ms: int) -> Any:
         asked = AcquireAsk(
-            "",
-            RESOURCE,
-            ask.owner,
-            60_000,
-            wait_ms,
-            ask.request_id,
-            ask.version,
-            None,
-            False,
-            ask.event_id,
-            86_400_000,
+            namespace="",
+            resource=RESOURCE,
+            owner=ask.owner,
+            ttl_ms=60_000,
+            wait_ms=wait_ms,
+            request_id=ask.request_id,
+            version=ask.version,
+            after_version=None,
+            allow_stale=False,
+            event_id=ask.event_id,
+            retention_ms=86_400_000,
         )
         return await self.replicas[replica].locks.acquire(asked)
 

@@ -122,7 +122,7 @@ async def test_bad_fields_are_named(service: Service, servers: list[RedisServer]
 
 
 async def test_text_that_is_not_utf8_is_named(service: Service) -> None:
-    """protobuf refuses it before any field can be read; the answer is INVALID_ARGUMENT all the same."""
+    """Protobuf refuses it before any field can be read; the answer is INVALID_ARGUMENT all the same."""
     raw = service.channel.unary_unary("/lockservice.v1.LockService/Acquire")
 
     for wire, field in ((b"\x0a\x02\xff\xfe\x12\x01o", "resource"), (b"\x0a\x01r\x12\x02\xc3\x28", "owner")):

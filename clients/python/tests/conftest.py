@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 import pytest
+
 from lockservice_client import Client
 
 BIN = Path(sys.executable).parent

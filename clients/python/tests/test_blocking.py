@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import lockservice_client
 import pytest
+
+import lockservice_client
 from lockservice_client import Duplicate, Held, LeaseLost, blocking
 
 

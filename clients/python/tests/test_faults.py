@@ -13,6 +13,7 @@ from google.rpc.code_pb2 import UNAVAILABLE
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
+
 from lockservice_client import Client, LeaseLost, ServiceError, Unavailable
 from lockservice_client._stubs import lockservice_pb2 as pb
 from lockservice_client.renewal import Renewal

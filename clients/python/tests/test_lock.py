@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 
 import pytest
+
 from lockservice_client import Client, Duplicate, Early, Held, InvalidRequest, LeaseLost, Refused, ServiceError, Stale
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lockservice_client import blocking
 
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from lockservice_client import Client, Duplicate, InProgress, LeaseLost, Mismatch
 
 

@@ -1,1 +1,1 @@
-"""A flash sale that is replayed without and with lockservice, and audited by somebody who knows what must come out."""
+"""A flash sale that is replayed without and with lockservice, and audited by who knows what must come out."""

@@ -146,6 +146,4 @@ def _wrong_stock(orders: Iterable[Order], stock: Mapping[str, Document]) -> int:
     right: Final = Counter({variant.gid: ON_HAND for variant in CATALOG})
     for (_, variant), pieces in _expected_moves(orders):
         right[variant] += pieces
-    return sum(
-        stock.get(variant, {"on_hand": ON_HAND})["on_hand"] != on_hand for variant, on_hand in right.items()
-    )
+    return sum(stock.get(variant, {"on_hand": ON_HAND})["on_hand"] != on_hand for variant, on_hand in right.items())

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
-from lockservice_client import Held
-
 from flash_sale.event import Event
 from flash_sale.names import LEASE_S, OUTCOMES
 from flash_sale.store import Store
+from lockservice_client import Held
 
 _REMEMBERED_S: Final = 86_400
 

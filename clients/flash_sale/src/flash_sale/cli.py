@@ -1,6 +1,5 @@
 """The command `python -m flash_sale`."""
 
-import asyncio
 import sys
 from typing import Any, Final
 
@@ -20,7 +19,9 @@ _KILLS: Final = 3
 
 
 @click.command(context_settings={"max_content_width": 110, "show_default": True})
-@click.option("--orders", type=click.IntRange(min=3), default=_ORDERS, help="In act two; act one has a third of them.")
+@click.option(
+    "--orders", type=click.IntRange(min=3), default=_ORDERS, help="In act two; act one has a third of them."
+)
 @click.option("--seed", type=int, default=1, help="Decides the orders, their events and how these arrive.")
 @click.option("--act", type=click.Choice(("one", "two", "both")), default="both", help="Without, with, or both.")
 @click.option("--control", type=click.Choice(("none", "blog")), default="none", help="Play a control group as well.")

@@ -1,7 +1,7 @@
 """Takes events from a Redis Stream for a worker, and hands back what the worker could not finish.
 
-An entry is deleted when it is settled. One of a worker that has not said for SILENT_S that it is still at it is claimed by
-another. A worker that cannot go on with one says so by making it look almost that old.
+An entry is deleted when it is settled. One of a worker that has not said for SILENT_S that it is still at it is
+claimed by another. A worker that cannot go on with one says so by making it look almost that old.
 """
 
 import asyncio

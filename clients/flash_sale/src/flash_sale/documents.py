@@ -8,6 +8,7 @@ from flash_sale.shop import State
 
 Document = dict[str, Any]
 
+
 def new_order(gid: str, number: int) -> Document:
     """Returns the document of an order that is new to our books, with the number that these give to it."""
     return {

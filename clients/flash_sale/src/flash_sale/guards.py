@@ -7,10 +7,9 @@ import contextlib
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Literal, Protocol
 
-from lockservice_client import Client
-
 from flash_sale.event import Event
 from flash_sale.names import LEASE_S, WAIT_S
+from lockservice_client import Client
 
 Guarding = Literal["lockservice", "nothing", "blog"]
 # Stock is changed in milliseconds; its queue moves fast.

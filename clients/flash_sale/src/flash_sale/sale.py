@@ -169,7 +169,9 @@ class Sale:
             if settled != last:
                 last, settled_at = settled, time.monotonic()
             if time.monotonic() > settled_at + _STALLED_S:
-                raise click.ClickException(f"nothing was settled for {_STALLED_S:.0f} s; {length} deliveries are open")
+                raise click.ClickException(
+                    f"nothing was settled for {_STALLED_S:.0f} s; {length} deliveries are open"
+                )
             self._check_workers()
             if self._killed < self._plan.kills and settled * (self._plan.kills + 1) > expected * (self._killed + 1):
                 self._kill_worker()
@@ -178,9 +180,7 @@ class Sale:
     def _start_worker(self) -> None:
         name = next(self._names)
         self._workers.append(
-            processes.start_worker(
-                self._url, self._plan.guarding, self._server, name=name, slots=self._plan.slots
-            )
+            processes.start_worker(self._url, self._plan.guarding, self._server, name=name, slots=self._plan.slots)
         )
 
     def _kill_worker(self) -> None:

@@ -53,7 +53,8 @@ def quantile(before: Histogram, after: Histogram, part: float) -> float | None:
     """Estimates a quantile of what a histogram has seen between two readings, as Prometheus does; None: nothing.
 
     Args:
-        before, after: the two readings.
+        before: the first reading.
+        after: the second reading.
         part: of the whole, such as 0.99.
     """
     counts = [(bound, after[bound] - before.get(bound, 0.0)) for bound in sorted(after)]

@@ -5,7 +5,6 @@ import random
 from typing import Final
 
 import orjson
-from lockservice_client import Duplicate, Early, Held, LeaseLost, ServiceError, Stale
 
 from flash_sale import documents
 from flash_sale.catalog import ON_HAND
@@ -14,6 +13,7 @@ from flash_sale.event import Event, kept
 from flash_sale.guards import Guard
 from flash_sale.names import LEASE_S, NUMBERS, OUTCOMES, OUTSIDE, order_key, shop_key, stock_key
 from flash_sale.store import Store
+from lockservice_client import Duplicate, Early, Held, LeaseLost, ServiceError, Stale
 
 # Calls to the carrier, the tax office and the books, between reading an order and writing it.
 _ORDER_S: Final = (0.2, 0.8)

@@ -8,13 +8,13 @@ from typing import Any, Final, cast
 
 import click
 import uvloop
-from lockservice_client import Client
 
 from flash_sale.blog import BlogLock
 from flash_sale.consumer import Consumer
 from flash_sale.guards import Guard, Guarding, Lockservice, Nothing
 from flash_sale.store import Store
 from flash_sale.work import Worker
+from lockservice_client import Client
 
 GUARDINGS: Final = ("lockservice", "nothing", "blog")
 
