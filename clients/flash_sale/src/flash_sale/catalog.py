@@ -14,7 +14,7 @@ _FIRST_PRODUCT_ID: Final = 632_910_392_849_100_317
 class Variant(NamedTuple):
     """A variant; price in cents."""
 
-    index: int
+    position: int
     id: int
     product_id: int
     title: str
@@ -29,7 +29,7 @@ class Variant(NamedTuple):
 
 CATALOG: Final = tuple(
     Variant(
-        index=index,
+        position=index,
         id=_FIRST_VARIANT_ID + index,
         product_id=_FIRST_PRODUCT_ID + index // 3,
         title=f"Sneaker {index // 3 + 1}, size {38 + index % 3 * 2}",

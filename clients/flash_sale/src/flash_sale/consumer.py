@@ -53,7 +53,7 @@ class Consumer:
     async def _read(self) -> None:
         while True:
             free = await self._free()
-            answer = await self._redis.xreadgroup(
+            answer: Any = await self._redis.xreadgroup(
                 GROUP, self._name, {STREAM: ">"}, count=min(free, _BATCH), block=_BLOCK_MS
             )
             for _, entries in answer or []:

@@ -126,7 +126,7 @@ def generate(count: int, seed: int) -> list[Order]:
 def _order(index: int, chance: random.Random) -> Order:
     created_ns = SALE_BEGINS_NS + round((index + chance.random()) / ORDERS_PER_SALE_S * _S)
     count = 1 if chance.random() >= _MORE_LINES else chance.choice((2, 3))
-    wanted = sorted({chance.choices(CATALOG, WANTED)[0].index for _ in range(count)})
+    wanted = sorted({chance.choices(CATALOG, WANTED)[0].position for _ in range(count)})
     lines = tuple(Line(variant, 2 if chance.random() < 0.1 else 1) for variant in wanted)  # noqa: PLR2004  one in ten
     events = tuple(_Life(created_ns, chance).events)
     return Order(FIRST_ORDER_ID + index, _FIRST_NUMBER + index, created_ns, lines, events)
@@ -143,7 +143,8 @@ class _Life:
         self._action = ""
         edited, refunded = chance.random() < _EDITED, chance.random() < _REFUNDED
         cancelled = not edited and not refunded and chance.random() < _CANCELLED
-        wanted = chance.choices(*zip(*_UPDATES, strict=True))[0]
+        numbers, weights = zip(*_UPDATES, strict=True)
+        wanted = int(chance.choices(numbers, weights)[0])
         self._further_updates = max(0, wanted - 1 - edited - refunded)
         self._begin(paid=not cancelled or chance.random() < 0.5)  # noqa: PLR2004  every second one
         if edited:
