@@ -1,0 +1,82 @@
+"""What waiting and remembering cost in memory."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from redis.asyncio import Redis
+
+from lockservice_client._stubs import lockservice_pb2 as pb
+from lockservice_client._stubs.lockservice_pb2_grpc import LockServiceStub
+
+WAITERS: Final = 10_000
+_AT_ONCE: Final = 500
+_LOOK_S: Final = 0.05
+
+
+def rss_bytes(pid: int) -> int:
+    """Returns the resident memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def cpu_s(pid: int) -> float:
+    """Returns the processor seconds of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+async def _used(shards: list[Redis]) -> int:
+    return sum([int((await shard.info("memory"))["used_memory"]) for shard in shards])
+
+
+async def remembered(channel: grpc.aio.Channel, shards: list[Redis]) -> dict[str, float]:
+    """Returns bytes of Redis for a held lease and for a remembered event."""
+    stub = LockServiceStub(channel)
+
+    async def lease(number: int) -> None:
+        await stub.Acquire(
+            pb.AcquireRequest(
+                resource=f"order:{number}", owner="worker-1", request_id=f"{number:032}", ttl=Duration(seconds=600)
+            )
+        )
+
+    async def event(number: int) -> None:
+        await stub.Dedupe(pb.DedupeRequest(key=f"shopify:webhook:{number:032}"))
+
+    found = {}
+    for name, make in (("held lease", lease), ("remembered event", event)):
+        before = await _used(shards)
+        for start in range(0, WAITERS, _AT_ONCE):
+            await asyncio.gather(*(make(number) for number in range(start, start + _AT_ONCE)))
+        found[f"bytes of Redis a {name}"] = (await _used(shards) - before) / WAITERS
+    return found
+
+
+async def waiting(channel: grpc.aio.Channel, pid: int) -> dict[str, float]:
+    """Returns bytes of the replica for a waiting Acquire, and its processor time while they only wait, in percent."""
+    stub = LockServiceStub(channel)
+    for number in range(100):
+        await stub.Acquire(pb.AcquireRequest(resource=f"busy:{number}", owner="holder", ttl=Duration(seconds=600)))
+    before = rss_bytes(pid)
+    calls = []
+    for start in range(0, WAITERS, _AT_ONCE):
+        for number in range(start, start + _AT_ONCE):
+            request = pb.AcquireRequest(
+                resource=f"busy:{number % 100}", owner=f"w{number}", wait_timeout=Duration(seconds=300)
+            )
+            calls.append(stub.Acquire(request))
+        await asyncio.sleep(_LOOK_S)
+    await asyncio.sleep(3)
+    each = (rss_bytes(pid) - before) / WAITERS
+    cpu = cpu_s(pid)
+    await asyncio.sleep(5)
+    idle = (cpu_s(pid) - cpu) / 5 * 100
+    lost = sum(call.done() for call in calls)
+    for call in calls:
+        call.cancel()
+    return {"bytes of a replica a waiting Acquire": each, "idle processor, percent": idle, "waiting calls lost": lost}
