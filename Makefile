@@ -13,10 +13,11 @@ IMAGE := build/lockservice.binpb
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 20
 
-$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml clients/flash_sale/pyproject.toml
+$(VENV)/.installed: pyproject.toml clients/python/pyproject.toml clients/flash_sale/pyproject.toml \
+  clients/bench/pyproject.toml
 	test -d $(VENV) || python3 -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[embedded]' -e clients/python -e clients/flash_sale --group dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[embedded]' -e clients/python -e clients/flash_sale -e clients/bench --group dev
 	@touch $@
 
 setup: $(VENV)/.installed ## create .venv with the service, its embedded default, the Python client and lockctl
@@ -73,6 +74,14 @@ check-deploy: setup ## check the image's recipe, the manifests, and the alert wi
 demo: setup ## replay a flash sale without and with lockservice, and print both results side by side
 	$(BIN)/lockservice demo $(ARGS)
 
+bench: setup ## the benchmark, beside an empty gRPC handler and redis-py's Lock
+	$(BIN)/lockservice bench $(ARGS)
+
+docs: setup ## write the README's tables of settings and metrics again
+	$(BIN)/python -c 'from pathlib import Path; from lockservice.cli import show_config; \
+	  from lockservice.reference import fill_in; readme = Path("README.md"); \
+	  readme.write_text(fill_in(readme.read_text(), show_config))'
+
 serve: setup ## the service on the embedded default, until Ctrl-C
 	$(BIN)/lockservice serve
 
@@ -88,4 +97,4 @@ lint: setup ## check style, types and the direction of imports
 
 check: verify-generated lint-proto breaking lint check-deploy test ## what CI runs
 
-.PHONY: demo serve test lint check
+.PHONY: demo bench docs serve test lint check

@@ -30,3 +30,14 @@ def metrics_table() -> str:
         labels = " ".join(collector._labelnames)  # noqa: SLF001
         lines.append(f"| `{name}` | {labels} | {collector._documentation} |")  # noqa: SLF001
     return "\n".join(lines)
+
+
+def fill_in(text: str, command: click.Command) -> str:
+    """Replaces the tables in a Markdown text that stand between their marks."""
+    for name, table in (("settings", settings_table(command)), ("metrics", metrics_table())):
+        begin = f"<!-- {name}: made by `make docs` -->\n"
+        before, _, rest = text.partition(begin)
+        _, end, after = rest.partition("<!-- end -->")
+        assert end, f"no place for the {name}"
+        text = f"{before}{begin}{table}\n{end}{after}"
+    return text

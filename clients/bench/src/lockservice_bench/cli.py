@@ -107,16 +107,16 @@ async def _ping(redis: Redis) -> float:
 
 
 def _median(found: dict[str, Any], peer: str, callers: int, what: str) -> float:
-    rounds = [r[what] for r in found["rounds"] if r["peer"] == peer and r["callers"] == callers]
-    return statistics.median(rounds)
+    rounds: list[float] = [r[what] for r in found["rounds"] if (r["peer"], r["callers"]) == (peer, callers)]
+    return float(statistics.median(rounds))
 
 
 def _print(found: dict[str, Any]) -> None:
     table = Table("", *(f"{callers} callers" for callers in CALLERS), title="Operations/s, p50 of the first call")
     for peer, title in _UNITS.items():
         cells = [
-            f"{_median(found, peer, callers, 'operations_s'):,.0f}/s  {_median(found, peer, callers, 'p50_ms'):.2f} ms"
-            for callers in CALLERS
+            f"{_median(found, peer, count, 'operations_s'):,.0f}/s  {_median(found, peer, count, 'p50_ms'):.2f} ms"
+            for count in CALLERS
         ]
         table.add_row(title, *cells)
     ratios = [

@@ -14,7 +14,7 @@ async def _release(_request: pb.ReleaseRequest, _context: object) -> pb.ReleaseR
 
 async def _serve() -> None:
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    handler = grpc.unary_unary_rpc_method_handler(
+    handler: grpc.RpcMethodHandler[pb.ReleaseRequest, pb.ReleaseResponse] = grpc.unary_unary_rpc_method_handler(
         _release,
         request_deserializer=pb.ReleaseRequest.FromString,
         response_serializer=lambda message: message.SerializeToString(),

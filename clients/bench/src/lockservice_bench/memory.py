@@ -31,7 +31,12 @@ def cpu_s(pid: int) -> float:
 
 
 async def _used(shards: list[Redis]) -> int:
-    return sum([int((await shard.info("memory"))["used_memory"]) for shard in shards])
+    """Returns what the shards hold, without what passes through them."""
+    used = 0
+    for shard in shards:
+        memory = await shard.info("memory")
+        used += int(memory["used_memory"]) - int(memory["mem_aof_buffer"]) - int(memory["mem_clients_normal"])
+    return used
 
 
 async def remembered(channel: grpc.aio.Channel, shards: list[Redis]) -> dict[str, float]:
