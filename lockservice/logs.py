@@ -4,6 +4,8 @@ import logging
 import re
 import sys
 import threading
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Final
 
@@ -12,12 +14,24 @@ from structlog.typing import EventDict, Processor
 
 # Greedy: a password that holds an @ or a / itself must not show its end.
 _PASSWORD: Final = re.compile(r"(\w+://)\S*@")
+_REQUEST_ID: Final = "x-request-id"
+# How to read what the caller of the running call sent beside its request.
+CALLER: Final[ContextVar[Callable[[], Iterable[tuple[str, Any]] | None] | None]] = ContextVar("caller", default=None)
 _PARAMETER: Final = re.compile(r"([?&]password=)[^&\s\"']+")
 
 
 def mask(text: str) -> str:
     """Hides the credentials of URLs in a text."""
     return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1***@", text))
+
+
+def _with_request_id(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Adds the x-request-id that the caller of this call sent. Only a line that is written pays for the search."""
+    metadata = CALLER.get()
+    for name, value in (metadata and metadata()) or ():
+        if name == _REQUEST_ID:
+            event["request_id"] = value
+    return event
 
 
 def _masked(render: Processor) -> Processor:
@@ -37,6 +51,7 @@ def set_up(log_format: str | None, log_level: str) -> None:
     """Sends every log line to standard error; without a format JSON, or text on a terminal."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _with_request_id,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 import grpc
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Gauge
 
 from lockservice import __version__
+from lockservice.tally import Count, Counter, Distribution, Histogram
 
 # The 10 ms at which operators shard further is a boundary of every latency histogram.
 CALL_BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30)
@@ -32,21 +33,18 @@ def _code_name(code: grpc.StatusCode) -> str:
     return "OK" if code is grpc.StatusCode.OK else code.name.replace("_", " ").title().replace(" ", "")
 
 
-_Metric = TypeVar("_Metric", Counter, Histogram)
+_Child = TypeVar("_Child", Count, Distribution)
 
 
-class Children(dict[str, _Metric]):
-    """The children of a metric by the value of its one label, each made when it is first used.
+class Children(dict[str, _Child]):
+    """The children of a metric by the value of its one label, each made when it is first used."""
 
-    Looking a label up in the metric itself costs more than the observation does.
-    """
-
-    def __init__(self, metric: _Metric) -> None:
+    def __init__(self, make: Callable[[str], _Child]) -> None:
         super().__init__()
-        self._metric: _Metric = metric
+        self._make: Callable[[str], _Child] = make
 
-    def __missing__(self, label: str) -> _Metric:
-        child: _Metric = self._metric.labels(label)
+    def __missing__(self, label: str) -> _Child:
+        child: _Child = self._make(label)
         self[label] = child
         return child
 
@@ -57,9 +55,9 @@ class CallMetrics:
     def __init__(self, metrics: "Metrics", labels: Sequence[str]) -> None:
         self._metrics = metrics
         self._labels = tuple(labels)
-        self._started: Counter | None = None
-        self._seconds: Histogram | None = None
-        self._codes: dict[grpc.StatusCode, Counter] = {}
+        self._started: Count | None = None
+        self._seconds: Distribution | None = None
+        self._codes: dict[grpc.StatusCode, Count] = {}
 
     def began(self) -> None:
         """Counts a call that has begun."""
@@ -83,8 +81,6 @@ class Metrics:
     """All metrics of one replica, in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        # When a series was first seen doubles a scrape and no alert asks for it.
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
         self.registry = registry
         self._of_grpc()
         self._of_locks()
@@ -97,8 +93,8 @@ class Metrics:
     def _counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
 
-    def _outcomes(self, name: str, text: str) -> Children[Counter]:
-        return Children(self._counter(name, text, ("outcome",)))
+    def _outcomes(self, name: str, text: str) -> Children[Count]:
+        return Children(self._counter(name, text, ("outcome",)).labels)
 
     def _of_grpc(self) -> None:
         self.grpc_started = self._counter("grpc_server_started_total", "Calls begun.", _CALL_LABELS)
@@ -122,15 +118,15 @@ class Metrics:
         hold = self._histogram(
             "lockservice_hold_duration_seconds", "How long leases were held.", ("end",), HOLD_BUCKETS_S
         )
-        self.acquire_duration = Children(acquire)
-        self.wait_duration = Children(wait)
-        self.hold_duration = Children(hold)
+        self.acquire_duration = Children(acquire.labels)
+        self.wait_duration = Children(wait.labels)
+        self.hold_duration = Children(hold.labels)
         self.handoff_duration = self._histogram(
             "lockservice_handoff_duration_seconds",
             "From a release to the answer of the next waiter.",
             (),
             CALL_BUCKETS_S,
-        )
+        ).labels()
         self.dedupe = self._outcomes("lockservice_dedupe_total", "Dedupe calls.")
         self.release = self._outcomes("lockservice_release_total", "Release calls.")
         self.renew = self._outcomes("lockservice_renew_total", "Renew calls.")
@@ -138,10 +134,10 @@ class Metrics:
         self.renew_claim = self._outcomes("lockservice_renew_claim_total", "RenewClaim calls.")
         self.lease_expirations = self._counter(
             "lockservice_lease_expirations_total", "Leases that ran out without a release."
-        )
+        ).labels()
         self.claim_expirations = self._counter(
             "lockservice_claim_expirations_total", "Claims that ran out without being settled."
-        )
+        ).labels()
 
     def _of_shards(self) -> None:
         self.redis_duration = self._histogram(
@@ -173,9 +169,9 @@ class Metrics:
         build = Gauge("lockservice_build_info", "The version, as a label.", ("version",), registry=self.registry)
         build.labels(__version__).set(1)
 
-    def redis(self, shard: str) -> Children[Histogram]:
-        """Makes the latency of a shard, by script."""
-        return _ByScript(self.redis_duration, shard)
+    def redis(self, shard: str) -> Children[Distribution]:
+        """Makes the latency of a shard: of acquire, and of the other scripts together."""
+        return Children(lambda script: self.redis_duration.labels(shard, script if script in SCRIPTS else "other"))
 
     def calls(self, service: str, method: str, *, streaming: bool) -> CallMetrics:
         """Makes the metrics of a gRPC method."""
@@ -185,17 +181,3 @@ class Metrics:
         """Has the gauges read what is true at the moment of a scrape."""
         self.holds.set_function(holds)
         self.waiters.set_function(waiters)
-
-
-class _ByScript(Children[Histogram]):
-    """The latency of one shard: acquire, and the other scripts together."""
-
-    def __init__(self, metric: Histogram, shard: str) -> None:
-        super().__init__(metric)
-        self._shard = shard
-
-    def __missing__(self, script: str) -> Histogram:
-        label = script if script in SCRIPTS else "other"
-        child: Histogram = self._metric.labels(self._shard, label)
-        self[script] = child
-        return child

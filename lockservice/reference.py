@@ -1,11 +1,11 @@
 """The tables of settings and metrics that the documentation shows, made from the code."""
 
 import click
-from prometheus_client import CollectorRegistry
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client import CollectorRegistry, Gauge
 
 from lockservice import config
 from lockservice.metrics import Metrics
+from lockservice.tally import Counter, Histogram
 
 
 def settings_table(command: click.Command) -> str:
@@ -25,10 +25,12 @@ def metrics_table() -> str:
     Metrics(registry)
     lines = ["| name | labels | what |", "| --- | --- | --- |"]
     for collector in registry._collector_to_names:  # noqa: SLF001  a registry has no public list of them
-        assert isinstance(collector, MetricWrapperBase)
-        name = collector._name + ("_total" if collector._type == "counter" else "")  # noqa: SLF001
-        labels = " ".join(collector._labelnames)  # noqa: SLF001
-        lines.append(f"| `{name}` | {labels} | {collector._documentation} |")  # noqa: SLF001
+        if isinstance(collector, Counter | Histogram):
+            name, labels, text = collector.name, collector.labelnames, collector.documentation
+        else:
+            assert isinstance(collector, Gauge)
+            name, labels, text = collector._name, collector._labelnames, collector._documentation  # noqa: SLF001  as above
+        lines.append(f"| `{name}` | {' '.join(labels)} | {text} |")
     return "\n".join(lines)
 
 

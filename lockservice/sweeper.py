@@ -55,8 +55,8 @@ class Sweeper:
         return sum(self._holds)
 
     def expect(self, bucket: int, in_ms: float) -> None:
-        """Sweeps a bucket when something in it runs out, in_ms from now."""
-        due = asyncio.get_running_loop().time() + (in_ms + _AFTER_MS) / 1000
+        """Sweeps a bucket when something in it runs out, in_ms from now, and no later than SWEEP_MS from now."""
+        due = asyncio.get_running_loop().time() + (min(in_ms, SWEEP_MS) + _AFTER_MS) / 1000
         if due < self._due.get(bucket, float("inf")):
             self._due[bucket] = due
             self._sooner.set()
@@ -99,7 +99,8 @@ class Sweeper:
                 log.info("sweep failed", extra={"shard": self._shard.name, "problem": str(answer)})
                 return
             if isinstance(answer, BaseException):
-                raise answer
+                # Without the next sweep waiters would wait for nothing.
+                log.error("bug", exc_info=answer)
 
     async def _sweep(self, bucket: int) -> None:
         waiters = self.waiters
@@ -115,4 +116,4 @@ class Sweeper:
         if parked and hints != waiters.hints_heard.get(bucket, 0):
             waiters.hints_heard[bucket] = max(hints, 0)
             waiters.wake_bucket(bucket)
-        self.expect(bucket, min(SWEEP_MS, next_ms) if next_ms >= 0 else SWEEP_MS)
+        self.expect(bucket, next_ms if next_ms >= 0 else SWEEP_MS)

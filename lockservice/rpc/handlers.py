@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
-import structlog
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError, Message
@@ -19,6 +18,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from grpc_status import rpc_status
 
 from lockservice.errors import InvalidField, LockServiceError
+from lockservice.logs import CALLER
 from lockservice.metrics import CallMetrics, Metrics
 from lockservice.rpc.status import TABLE, status_of
 
@@ -29,8 +29,6 @@ Unary = Callable[[Any, Context], Awaitable[Message]]
 Streaming = Callable[[Any, Context], AsyncIterator[Message]]
 
 Gate = Callable[[], None]
-
-_REQUEST_ID = "x-request-id"
 
 
 def register(
@@ -97,7 +95,7 @@ def _unary(behaviour: Unary, calls: CallMetrics, gate: Gate) -> Unary:
         started = time.perf_counter()
         code = grpc.StatusCode.CANCELLED
         try:
-            _note_request_id(context)
+            CALLER.set(context.invocation_metadata)
             gate()
             _refuse_unparsed(request)
             response = await behaviour(request, context)
@@ -119,7 +117,7 @@ def _streaming(behaviour: Streaming, calls: CallMetrics, gate: Gate) -> Streamin
         started = time.perf_counter()
         code = grpc.StatusCode.CANCELLED
         try:
-            _note_request_id(context)
+            CALLER.set(context.invocation_metadata)
             gate()
             _refuse_unparsed(request)
             async for response in behaviour(request, context):
@@ -137,14 +135,6 @@ def _streaming(behaviour: Streaming, calls: CallMetrics, gate: Gate) -> Streamin
 def _refuse_unparsed(request: Message | InvalidField) -> None:
     if isinstance(request, InvalidField):
         raise request
-
-
-def _note_request_id(context: Context) -> None:
-    """Takes over the caller's x-request-id, if it sent one: every log line of the call has it, and the answer too."""
-    for name, value in context.invocation_metadata() or ():
-        if name == _REQUEST_ID:
-            structlog.contextvars.bind_contextvars(request_id=value)
-            context.set_trailing_metadata(((_REQUEST_ID, value),))
 
 
 def _code(error: Exception) -> grpc.StatusCode:

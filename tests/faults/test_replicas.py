@@ -7,7 +7,7 @@ import time
 import grpc
 
 from harness.process import ServiceProcess
-from harness.service import Service, reason_of
+from harness.service import Service, reason_of, until
 from lockservice.v1 import lockservice_pb2 as pb
 
 
@@ -115,3 +115,20 @@ async def test_a_taken_port_is_a_clear_failure(shards: list[str]) -> None:
 
     assert second.process.returncode == 1
     assert any("--grpc-addr" in line["event"] for line in second.lines)
+
+
+async def test_log_lines_name_the_callers_request(shards: list[str]) -> None:
+    """What is logged during a call has the x-request-id that its caller sent."""
+    async with ServiceProcess(shards) as service:
+        lease = await service.grant()
+        request = pb.ForceReleaseRequest(resource=lease.resource, fencing_token=lease.fencing_token, reason="stuck")
+        await service.admin.ForceRelease(request, metadata=(("x-request-id", "abc-123"),))
+        await service.grant()
+
+        async def logged() -> bool:
+            return any(line["event"] == "force-release" for line in service.lines)
+
+        await until(logged, "the line")
+        (line,) = [line for line in service.lines if line["event"] == "force-release"]
+        assert line["request_id"] == "abc-123"
+        assert (line["reason"], line["resource"], line["released"]) == ("stuck", "order:1001", True)

@@ -242,11 +242,3 @@ async def test_the_largest_allowed_values_work(service: Service) -> None:
     assert response.outcome == pb.ACQUIRE_OUTCOME_GRANTED
     assert await service.release(response.lease) == pb.RELEASE_OUTCOME_RELEASED
     assert (await service.inspect("r" * 512)).lock.completed_version == 2**53 - 1
-
-
-async def test_a_request_id_of_the_caller_comes_back(service: Service) -> None:
-    """x-request-id is echoed, so that logs of both sides can be joined."""
-    running = service.locks.Acquire(acquire(), metadata=(("x-request-id", "abc-123"),))
-    await running
-
-    assert ("x-request-id", "abc-123") in [tuple(pair) for pair in await running.trailing_metadata()]
