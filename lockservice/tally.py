@@ -1,8 +1,8 @@
 """Counters and histograms that cost next to nothing where they are used, and do their sums when they are scraped.
 
-prometheus_client's own take a lock for every number, which made a tenth of the processor time of a call. Here only the
-event loop's thread writes, an observation is an append to a list, and the list is sorted into its buckets when
-it is long or when somebody looks. Names, labels and the exposition stay prometheus_client's business.
+prometheus_client takes a lock for every number, which made a tenth of the processor time of a call. Here only the
+event loop writes, an observation is an append to a list, and the list is sorted into its buckets when it is long or
+when somebody looks. Names, labels and the exposition stay prometheus_client's business.
 """
 
 from bisect import bisect_right
