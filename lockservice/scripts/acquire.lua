@@ -27,9 +27,10 @@ if waiter_of(state) == waiter then
     return {'reused'}
   end
   local handoff_us = state.pending and whole(now_us - tonumber(state.granted)) or ''
-  redis.call('HDEL', bucket .. 'lease:' .. name, 'pending')
-  redis.call('HSET', bucket .. 'lease:' .. name, 'call', call)
-  write_until(name, state, now_ms + ttl)
+  if state.pending then
+    redis.call('HDEL', bucket .. 'lease:' .. name, 'pending')
+  end
+  write_lease(name, state, now_ms + ttl, {'call', call})
   return {'granted', state.lease, state.token, state.ended or '', completed, handoff_us,
     redis.call('EXISTS', bucket .. 'queue:' .. name)}
 end

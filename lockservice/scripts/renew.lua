@@ -12,5 +12,5 @@ if state.lease ~= lease or tonumber(state['until']) <= now_ms then
   return {'not_held'}
 end
 local ttl_ms = ttl ~= '' and ttl or state.ttl
-write_until(name, state, now_ms + ttl_ms)
+write_lease(name, state, now_ms + ttl_ms, {})
 return {'renewed', ttl_ms}

@@ -81,9 +81,10 @@ local function end_lease(name, state, ended)
   return held_ms
 end
 
-local function write_until(name, state, until_ms)
+-- Writes fields of a lease, and until when it lasts.
+local function write_lease(name, state, until_ms, fields)
   state['until'] = whole(until_ms)
-  redis.call('HSET', bucket .. 'lease:' .. name, 'until', state['until'])
+  redis.call('HSET', bucket .. 'lease:' .. name, 'until', state['until'], unpack(fields))
   redis.call('ZADD', bucket .. 'leases', state['until'], name)
   remember(name, state)
 end
@@ -110,8 +111,7 @@ local function grant(name, state, who, until_ms)
     fields[#fields + 1] = 'retention'
     fields[#fields + 1] = who.retention
   end
-  redis.call('HSET', bucket .. 'lease:' .. name, unpack(fields))
-  write_until(name, state, until_ms)
+  write_lease(name, state, until_ms, fields)
 end
 
 local function recall(name, waiter)
@@ -136,11 +136,22 @@ local function drop(name, waiter, who)
   redis.call('HDEL', bucket .. 'waiters:' .. name, waiter)
 end
 
+-- Places that nobody came back for in time are given up.
+local function forget_gone(name)
+  local key = bucket .. 'gone:' .. name
+  local old = redis.call('ZRANGEBYSCORE', key, '-inf', now_ms - PLACE_KEPT_MS, 'LIMIT', 0, TOLD_MAX)
+  if #old > 0 then
+    redis.call('ZREM', key, unpack(old))
+    redis.call('HDEL', bucket .. 'waiters:' .. name, unpack(old))
+  end
+end
+
 -- The call ended without an answer: it blocks nobody from now on, and its place is kept for a while.
 local function keep_place(name, waiter, who)
   leave_queues(name, waiter, who)
   who.gone = whole(now_ms)
   write_waiter(name, waiter, who)
+  forget_gone(name)
   redis.call('ZADD', bucket .. 'gone:' .. name, now_ms, waiter)
   redis.call('PEXPIRE', bucket .. 'gone:' .. name, QUEUE_MS)
 end
@@ -153,15 +164,6 @@ local function enqueue(name, waiter, who, early)
   write_waiter(name, waiter, who)
   redis.call('ZADD', bucket .. kind .. name, score, who.ticket .. ':' .. waiter)
   redis.call('PEXPIRE', bucket .. kind .. name, QUEUE_MS)
-end
-
-local function forget_gone(name)
-  local key = bucket .. 'gone:' .. name
-  local old = redis.call('ZRANGEBYSCORE', key, '-inf', now_ms - PLACE_KEPT_MS, 'LIMIT', 0, TOLD_MAX)
-  if #old > 0 then
-    redis.call('ZREM', key, unpack(old))
-    redis.call('HDEL', bucket .. 'waiters:' .. name, unpack(old))
-  end
 end
 
 -- Waiters whose after_version has been completed join those that can be granted.
@@ -244,7 +246,6 @@ local function advance(name, state)
     return false
   end
   clear_hold(name, state)
-  forget_gone(name)
   admit_early(name, state)
   for _ = 1, SKIPS_MAX do
     local member = redis.call('ZRANGE', bucket .. 'queue:' .. name, 0, 0)[1]
