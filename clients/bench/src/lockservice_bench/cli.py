@@ -18,7 +18,8 @@ from redis.asyncio import Redis
 from rich.console import Console
 from rich.table import Table
 
-from lockservice_bench import memory, peers
+from lockservice_bench import memory, peers, ping
+from lockservice_bench.machine import on_core, pin, start_redis
 
 CALLERS: Final = (1, 32, 128)
 _UNITS: Final = {"empty": "empty grpc.aio handler", "unary": "lockservice, unary", "redis": "redis-py Lock"}
@@ -33,6 +34,7 @@ Round = dict[str, Any]
 @click.option("--json", "path", type=click.Path(path_type=Path), default=Path("build/bench.json"), show_default=True)
 def main(rounds: int, seconds: float, path: Path) -> None:
     """Measure what a call costs on this machine, beside what Python's gRPC and Redis cost by themselves."""
+    pin(1)
     found = uvloop.run(_measure(rounds, seconds))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1), encoding="utf-8")
@@ -44,11 +46,11 @@ async def _measure(rounds: int, seconds: float) -> dict[str, Any]:
     async with AsyncExitStack() as leave:
         directory = Path(leave.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         empty_port, _ = _start(leave, "-m", "lockservice_bench.empty")
+        socket = await start_redis(leave, directory)
         flags = ("--grpc-addr", "127.0.0.1:0", "--ops-addr", "127.0.0.1:0", "--log-format", "json")
-        shard = ("--embedded-shards", "1", "--data-dir", str(directory))
-        ready, pid = _start(leave, "-m", "lockservice", "serve", *flags, *shard)
+        ready, pid = _start(leave, "-m", "lockservice", "serve", *flags, "--shard", f"unix://{socket}")
         # Its default of 100 connections is less than the callers.
-        redis = Redis(unix_socket_path=str(directory / "s1.sock"), max_connections=max(CALLERS) + 1)
+        redis = Redis(unix_socket_path=str(socket), max_connections=max(CALLERS) + 1)
         leave.push_async_callback(redis.aclose)
         empty = grpc.aio.insecure_channel(f"127.0.0.1:{empty_port}")
         channel = grpc.aio.insecure_channel(json.loads(ready)["grpc"])
@@ -62,14 +64,16 @@ async def _measure(rounds: int, seconds: float) -> dict[str, Any]:
                     taken = await _round(unit, callers, seconds if number >= 0 else seconds / 4)
                     if number >= 0:  # the first only warms up
                         measured.append({"peer": name, "callers": callers, **taken})
-        found = {"rounds": measured, "redis_ping_p50_ms": await _ping(redis)}
+        found = {"rounds": measured, "redis_ping_p50_ms": await ping.measure(on_core(0), str(socket))}
         found["memory"] = await memory.remembered(channel, [redis]) | await memory.waiting(channel, pid)
         return found
 
 
 def _start(leave: AsyncExitStack, *words: str) -> tuple[str, int]:
     """Starts a process and returns the first line that it says when it is ready."""
-    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        [*on_core(0), sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     leave.callback(_stop, process)
     assert process.stdout is not None
     for line in process.stdout:
@@ -97,15 +101,6 @@ async def _round(unit: peers.Work, callers: int, seconds: float) -> dict[str, fl
     return {"operations_s": 2 * len(latencies) / taken, "p50_ms": statistics.median(latencies) * 1e3}
 
 
-async def _ping(redis: Redis) -> float:
-    times = []
-    for _ in range(2_000):
-        started = time.perf_counter()
-        await redis.ping()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times) * 1e3
-
-
 def _median(found: dict[str, Any], peer: str, callers: int, what: str) -> float:
     rounds: list[float] = [r[what] for r in found["rounds"] if (r["peer"], r["callers"]) == (peer, callers)]
     return float(statistics.median(rounds))
@@ -127,9 +122,9 @@ def _print(found: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     added = _median(found, "unary", 1, "p50_ms") - _median(found, "empty", 1, "p50_ms")
-    ping = found["redis_ping_p50_ms"]
+    trip = found["redis_ping_p50_ms"]
     console.print(
-        f"added p50 of an Acquire: {added:.2f} ms = {added / ping:.1f} round trips to Redis of {ping:.2f} ms"
+        f"added p50 of an Acquire: {added:.2f} ms = {added / trip:.1f} round trips to Redis of {trip:.2f} ms"
     )
     for name, value in found["memory"].items():
         console.print(f"{name}: {value:,.1f}")
