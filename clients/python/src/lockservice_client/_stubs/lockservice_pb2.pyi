@@ -1630,7 +1630,9 @@ class Shard(_message.Message):
     locks_held: _builtins.int
     """How many of its leases are live. 0 while it cannot be reached."""
     waiters: _builtins.int
-    """How many waiters its queues have, of all replicas. 0 while it cannot be reached."""
+    """How many wait for what is held or kept for a retry there, at all replicas; those that only wait for an earlier
+    version of a free resource are not counted. 0 while it cannot be reached.
+    """
     problem: _builtins.str
     """Why it is not healthy, in words. Empty when it is."""
     @_builtins.property
