@@ -18,8 +18,8 @@
 -- Returns granted LEASE TOKEN ENDED COMPLETED HANDOFF_US QUEUED | held OWNER TOKEN REMAINING_MS COMPLETED | early COMPLETED
 --   | duplicate COMPLETED | stale COMPLETED | waiting REMAINING_MS | reused | full
 
-local state = read(bucket .. 'lease:' .. name)
-local more = advance(name, state)
+local state = load(name)
+local changed, more, waited = advance(name, state)
 local completed = state.completed or ''
 
 if waiter_of(state) == waiter then
@@ -27,15 +27,17 @@ if waiter_of(state) == waiter then
     return {'reused'}
   end
   local handoff_us = state.pending and whole(now_us - tonumber(state.granted)) or ''
-  if state.pending then
-    redis.call('HDEL', bucket .. 'lease:' .. name, 'pending')
-  end
-  write_lease(name, state, now_ms + ttl, {'call', call})
+  state.pending, state.call = nil, call
+  last_until(name, state, now_ms + ttl)
+  save(name, state)
   return {'granted', state.lease, state.token, state.ended or '', completed, handoff_us,
     redis.call('EXISTS', bucket .. 'queue:' .. name)}
 end
 
-local before = recall(name, waiter)
+if changed then
+  save(name, state)
+end
+local before = waited and recall(name, waiter)
 if before and before.print ~= print then
   return {'reused'}
 end
@@ -65,7 +67,9 @@ if not (state.lease or more or early) and (retry or not hold_active(state)) then
   end
   who.ticket = nil
   grant(name, state, who, now_ms + ttl)
-  return {'granted', lease, state.token, state.ended or '', completed, '', redis.call('EXISTS', bucket .. 'queue:' .. name)}
+  save(name, state)
+  return {'granted', lease, state.token, state.ended or '', completed, '',
+    waited and redis.call('EXISTS', bucket .. 'queue:' .. name) or 0}
 end
 
 local remaining_ms = whole((state['until'] or state.hold_until or now_ms + 3600000) - now_ms)

@@ -5,7 +5,7 @@
 -- ARGV token  the grant that is meant, so that no later one is hit
 -- Returns forced HELD_MS, HELD_MS being '' when only a hold was ended | not_held
 
-local state = read(bucket .. 'lease:' .. name)
+local state = load(name)
 if state.token ~= token then
   return {'not_held'}
 end
@@ -17,4 +17,5 @@ elseif not hold_active(state) then
 end
 clear_hold(name, state)
 advance(name, state)
+save(name, state)
 return {'forced', held_ms}

@@ -6,7 +6,7 @@
 -- Returns resource STATE QUEUED WAITER..., STATE being owner token remaining_ms completed hold_owner hold_event
 --   hold_ms, QUEUED how many wait, and WAITER owner waiting_ms version after_version in the order of their turn
 
-local state = read(bucket .. 'lease:' .. name)
+local state = load(name)
 local answer = {'resource', show(state),
   redis.call('ZCARD', bucket .. 'queue:' .. name) + redis.call('ZCARD', bucket .. 'early:' .. name)}
 for _, kind in ipairs({'queue:', 'early:'}) do

@@ -7,8 +7,9 @@
 -- ARGV keep    '1': it may come back with its request_id, so its place is kept for a while
 -- Returns left
 
-local state = read(bucket .. 'lease:' .. name)
+local state = load(name)
 local who = recall(name, waiter)
+local ended = false
 
 if who and who.call == call then
   if keep == '1' then
@@ -19,9 +20,12 @@ if who and who.call == call then
 elseif waiter_of(state) == waiter and state.call == call then
   local ticket, print = state.ticket, state.print or ''
   end_lease(name, state, nil)
+  ended = true
   if keep == '1' and ticket then
     keep_place(name, waiter, {ticket = ticket, print = print, version = '', after_version = ''})
   end
 end
-advance(name, state)
+if advance(name, state) or ended then
+  save(name, state)
+end
 return {'left'}

@@ -10,7 +10,7 @@ for _, kind in ipairs({'leases', 'holds'}) do
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', bucket .. kind, '(' .. whole(now_ms), '+inf')) do
     if string.sub(name, 1, #prefix) == prefix and not seen[name] and #answer <= tonumber(locks_max) then
       seen[name] = true
-      answer[#answer + 1] = {name, show(read(bucket .. 'lease:' .. name)),
+      answer[#answer + 1] = {name, show(load(name)),
         redis.call('ZCARD', bucket .. 'queue:' .. name) + redis.call('ZCARD', bucket .. 'early:' .. name)}
     end
   end

@@ -7,9 +7,9 @@
 -- ARGV hold_ms  not done: keep the resource for the retry this long; 0: no
 -- Returns released HELD_MS, HELD_MS being '' when an earlier release ended it | not_held
 
-local state = read(bucket .. 'lease:' .. name)
+local state = load(name)
 if state.lease ~= lease or tonumber(state['until']) <= now_ms then
-  advance(name, state)
+  advance_and_save(name, state)
   if redis.call('EXISTS', bucket .. 'released:' .. lease) == 1 then
     return {'released', ''}
   end
@@ -23,15 +23,12 @@ local raised = done == '1' and version and version ~= '' and tonumber(version) >
 clear_hold(name, state)
 if raised then
   state.completed = version
-  redis.call('HSET', bucket .. 'lease:' .. name, 'completed', version)
 end
 if done == '1' and event_id and event_id ~= '' then
   redis.call('SET', event_key(name, event_id), '1', 'PX', retention)
 end
 if tonumber(hold_ms) > 0 then
   state.hold_until, state.hold_event, state.hold_owner = whole(now_ms + hold_ms), event_id or '', owner
-  redis.call('HSET', bucket .. 'lease:' .. name, 'hold_until', state.hold_until, 'hold_event', state.hold_event,
-    'hold_owner', owner)
   redis.call('ZADD', bucket .. 'holds', state.hold_until, name)
 end
 local held_ms = end_lease(name, state, 'released')
@@ -45,4 +42,5 @@ if hold_active(state) then
 else
   advance(name, state)
 end
+save(name, state)
 return {'released', held_ms}

@@ -6,11 +6,12 @@
 -- ARGV ttl    ms from now, or '' for the one it was granted with
 -- Returns renewed TTL | not_held
 
-local state = read(bucket .. 'lease:' .. name)
+local state = load(name)
 if state.lease ~= lease or tonumber(state['until']) <= now_ms then
-  advance(name, state)
+  advance_and_save(name, state)
   return {'not_held'}
 end
 local ttl_ms = ttl ~= '' and ttl or state.ttl
-write_lease(name, state, now_ms + ttl_ms, {})
+last_until(name, state, now_ms + ttl_ms)
+save(name, state)
 return {'renewed', ttl_ms}

@@ -1,7 +1,8 @@
 -- resource.lua: how a resource moves on from one holder to the next. Goes before every script that touches one.
 --
 -- Keys of a resource, each behind its bucket's prefix:
---   lease:NAME    hash    the lease while it is held; what is remembered of it afterwards; the hold
+--   lease:NAME    string  the lease while it is held; what is remembered of it afterwards; the hold: a packed table,
+--                         since one GET and one SET cost a third of reading and writing a hash
 --   queue:NAME    zset    waiters that could be granted, by (version, ticket): score version (-1: none), member TICKET:WAITER
 --   early:NAME    zset    waiters whose after_version is not completed yet, by after_version
 --   waiters:NAME  hash    WAITER -> what its call asked for
@@ -16,8 +17,17 @@ local RELEASED_MS = 60000
 local QUEUE_MS = 2 * 3600000
 local SKIPS_MAX = 2000
 local TOLD_MAX = 128
-local HELD = {'owner', 'lease', 'waiter', 'call', 'print', 'until', 'ttl', 'granted', 'version', 'event_id', 'retention',
-  'pending', 'ticket'}
+local GRANTED = {'owner', 'lease', 'waiter', 'call', 'print', 'ttl', 'version', 'event_id', 'retention', 'ticket',
+  'pending'}
+
+local function load(name)
+  local packed = redis.call('GET', bucket .. 'lease:' .. name)
+  return packed and cmsgpack.unpack(packed) or {}
+end
+
+local function waited_for(name)
+  return redis.call('EXISTS', bucket .. 'waiters:' .. name) == 1
+end
 
 local function event_key(name, event_id)
   return bucket .. 'event:' .. redis.sha1hex(name .. '\n' .. event_id)
@@ -44,21 +54,21 @@ local function waiter_of(state)
   return state.lease and (state.waiter or state.lease)
 end
 
--- How long the resource is remembered: what was left unfinished or has a version long, a plain release shortly.
-local function remember(name, state)
-  local key = bucket .. 'lease:' .. name
+-- Writes the resource, and how long it is remembered: what was left unfinished or has a version long, a plain release
+-- shortly. The functions below only change the state; every script that may have changed it ends with this.
+local function save(name, state)
+  local key, packed = bucket .. 'lease:' .. name, cmsgpack.pack(state)
   if state.lease then
-    redis.call('PEXPIREAT', key, whole(tonumber(state['until']) + memory_ms))
+    redis.call('SET', key, packed, 'PXAT', whole(state['until'] + memory_ms))
   elseif state.completed or state.hold_until or state.ended == 'expired' or state.ended == 'forced' then
-    redis.call('PEXPIRE', key, whole(math.max(memory_ms, (state.hold_until or 0) - now_ms + 1000)))
+    redis.call('SET', key, packed, 'PX', whole(math.max(memory_ms, (state.hold_until or 0) - now_ms + 1000)))
   else
-    redis.call('PEXPIRE', key, RELEASED_MS)
+    redis.call('SET', key, packed, 'PX', RELEASED_MS)
   end
 end
 
 local function clear_hold(name, state)
   if state.hold_until then
-    redis.call('HDEL', bucket .. 'lease:' .. name, 'hold_until', 'hold_event', 'hold_owner')
     redis.call('ZREM', bucket .. 'holds', name)
     state.hold_until, state.hold_event, state.hold_owner = nil, nil, nil
   end
@@ -66,52 +76,32 @@ end
 
 -- Ends the lease. Without a word for how it ended it never counted: it was given back before its caller heard of it.
 local function end_lease(name, state, ended)
-  local key = bucket .. 'lease:' .. name
-  redis.call('HDEL', key, unpack(HELD))
   redis.call('ZREM', bucket .. 'leases', name)
-  if ended then
-    redis.call('HSET', key, 'ended', ended)
-    state.ended = ended
-  end
-  local held_ms = whole((now_us - tonumber(state.granted)) / 1000)
-  for _, field in ipairs(HELD) do
+  state.ended = ended or state.ended
+  local held_ms = whole((now_us - state.granted) / 1000)
+  for _, field in ipairs(GRANTED) do
     state[field] = nil
   end
-  remember(name, state)
+  state['until'], state.granted = nil, nil
   return held_ms
 end
 
--- Writes fields of a lease, and until when it lasts.
-local function write_lease(name, state, until_ms, fields)
+local function last_until(name, state, until_ms)
   state['until'] = whole(until_ms)
-  redis.call('HSET', bucket .. 'lease:' .. name, 'until', state['until'], unpack(fields))
   redis.call('ZADD', bucket .. 'leases', state['until'], name)
-  remember(name, state)
 end
 
--- Writes the lease of who. The caller has made sure that nobody holds the resource.
+-- Gives the lease to who. The caller has made sure that nobody holds the resource.
 local function grant(name, state, who, until_ms)
+  for _, field in ipairs(GRANTED) do
+    state[field] = who[field] ~= '' and who[field] or nil
+  end
+  if who.waiter == who.lease then
+    state.waiter = nil
+  end
   state.token = whole(redis.call('INCR', bucket .. 'token'))
   state.granted = whole(now_us)
-  local fields = {'token', state.token, 'granted', state.granted}
-  for _, field in ipairs({'owner', 'lease', 'call', 'print', 'ttl', 'version', 'event_id', 'ticket', 'pending'}) do
-    state[field] = who[field]
-    if who[field] and who[field] ~= '' then
-      fields[#fields + 1] = field
-      fields[#fields + 1] = who[field]
-    end
-  end
-  if who.waiter ~= who.lease then
-    state.waiter = who.waiter
-    fields[#fields + 1] = 'waiter'
-    fields[#fields + 1] = who.waiter
-  end
-  if who.event_id ~= '' then
-    state.retention = who.retention
-    fields[#fields + 1] = 'retention'
-    fields[#fields + 1] = who.retention
-  end
-  write_lease(name, state, until_ms, fields)
+  last_until(name, state, until_ms)
 end
 
 local function recall(name, waiter)
@@ -231,37 +221,49 @@ local function hand_off_to_retry(name, state)
 end
 
 -- Moves the resource on: ends a lease that has run out and hands a free resource to the first waiter that can take
--- it. Everybody who touches a resource calls this first. Answers the state, and whether waiters are left that it
--- had no time to look at; then nobody may be granted past them.
+-- it. Everybody who touches a resource calls this first. Answers whether it changed the state; whether waiters are left
+-- that it had no time to look at, past whom nobody may be granted; and, of a free resource, whether anybody waits.
 local function advance(name, state)
+  local changed = false
   if state.lease and tonumber(state['until']) <= now_ms then
     local held_ms = end_lease(name, state, 'expired')
     redis.call('RPUSH', bucket .. 'expired', held_ms)
     redis.call('PEXPIRE', bucket .. 'expired', RELEASED_MS)
+    changed = true
   end
-  if state.lease then
-    return false
+  if state.lease or hold_active(state) then
+    return changed, false, true
   end
-  if hold_active(state) then
-    return false
+  if state.hold_until then
+    clear_hold(name, state)
+    changed = true
   end
-  clear_hold(name, state)
+  if not waited_for(name) then
+    return changed, false, false
+  end
   admit_early(name, state)
   for _ = 1, SKIPS_MAX do
     local member = redis.call('ZRANGE', bucket .. 'queue:' .. name, 0, 0)[1]
     if not member then
-      return false
+      return changed, false, true
     end
     local waiter = string.sub(member, 18)
     local who = recall(name, waiter)
     if not who then
       redis.call('ZREM', bucket .. 'queue:' .. name, member)
     elseif hand_off(name, state, waiter, who) then
-      return false
+      return true, false, true
     end
   end
   redis.call('ZADD', bucket .. 'leases', now_ms, name)
-  return true
+  return changed, true, true
+end
+
+-- Moves it on, and writes it if that changed it.
+local function advance_and_save(name, state)
+  if advance(name, state) then
+    save(name, state)
+  end
 end
 
 -- The resource as operators see it.

@@ -14,15 +14,15 @@ end
 
 for _, name in ipairs(due('leases')) do
   redis.call('ZREM', bucket .. 'leases', name)
-  local state = read(bucket .. 'lease:' .. name)
-  advance(name, state)
+  local state = load(name)
+  advance_and_save(name, state)
   if state.lease then
     redis.call('ZADD', bucket .. 'leases', state['until'], name)
   end
 end
 for _, name in ipairs(due('holds')) do
   redis.call('ZREM', bucket .. 'holds', name)
-  advance(name, read(bucket .. 'lease:' .. name))
+  advance_and_save(name, load(name))
 end
 local claims_expired = 0
 for _, digest in ipairs(due('claims')) do
