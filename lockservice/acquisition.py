@@ -1,7 +1,6 @@
 """One Acquire on its way: ask, wait for a hint when told to wait, ask again, and leave the queue on any way out."""
 
 import asyncio
-import secrets
 import time
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
@@ -15,6 +14,7 @@ from lockservice.errors import (
 )
 from lockservice.lease import AcquireAsk, Grant, Held, Holder, Previous, Refused
 from lockservice.limits import LEAVE_AGAIN_MS, PLACE_KEPT_MS
+from lockservice.secret_ids import next_secret_id
 from lockservice.shards.keys import place
 from lockservice.shards.shard import Reply
 from lockservice.waiters import ParkedCall
@@ -30,8 +30,13 @@ _PREVIOUS: Final = {word.value.encode(): word for word in Previous}
 
 def hash_of(*fields: object) -> str:
     """Hashes fields to 16 characters, each with its length so that no two lists of fields read alike."""
-    text = "".join(f"{len(part)}:{part}" for part in map(str, fields))
+    text = "".join([f"{len(part)}:{part}" for part in map(str, fields)])
     return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _print(ask: AcquireAsk) -> str:
+    # wait_timeout is left out: a caller that repeats its request has less time left.
+    return hash_of(ask.event_id, ask.ttl_ms, ask.version, ask.after_version, ask.allow_stale, ask.retention_ms)
 
 
 def number(text: bytes) -> int | None:
@@ -63,16 +68,14 @@ class Acquisition:
         self._call = locks.room.name_call()
         self._started = time.perf_counter()
         self._waited = False
-        lease = secrets.token_urlsafe(16)
-        # wait_timeout is left out of the print: a caller that repeats its request has less time left.
-        fields = (ask.ttl_ms, ask.version, ask.after_version, ask.allow_stale, ask.event_id, ask.retention_ms)
+        lease = next_secret_id()
         self._arguments: dict[str, Argument] = {
             "name": name,
             "waiter": hash_of(ask.owner, ask.request_id) if ask.request_id else lease,
             "call": self._call,
             "owner": ask.owner,
             "lease": lease,
-            "print": hash_of(*fields) if ask.request_id else "",
+            "print": _print(ask) if ask.request_id else "",
             "ttl": ask.ttl_ms,
             "version": "" if ask.version is None else ask.version,
             "after_version": "" if ask.after_version is None else ask.after_version,
@@ -102,7 +105,8 @@ class Acquisition:
                 waiters.close(self._call)
 
     async def _question(self, wait_ms: int) -> Reply:
-        return await self._shard.run("acquire", self._bucket, wait_ms=wait_ms, **self._arguments)
+        self._arguments["wait_ms"] = wait_ms
+        return await self._shard.run("acquire", self._bucket, self._arguments)
 
     async def _wait(self, parked: ParkedCall, reply: Reply) -> Reply:
         loop = asyncio.get_running_loop()
@@ -154,12 +158,13 @@ class Acquisition:
 
     async def _leave(self) -> None:
         """Tells Redis that the call has ended, for as long as Redis could still act on it."""
-        arguments = {name: self._arguments[name] for name in ("name", "waiter", "call")}
+        keep = "1" if self._ask.request_id else ""
+        arguments = {"keep": keep, **{name: self._arguments[name] for name in ("name", "waiter", "call")}}
         loop = asyncio.get_running_loop()
         until = loop.time() + PLACE_KEPT_MS / 1000
         while loop.time() < until:
             try:
-                await self._shard.run("leave", self._bucket, keep="1" if self._ask.request_id else "", **arguments)
+                await self._shard.run("leave", self._bucket, arguments)
             except (ShardUnavailable, OutcomeUnknown):
                 await asyncio.sleep(LEAVE_AGAIN_MS / 1000)
             except LockServiceError:

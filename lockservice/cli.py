@@ -12,7 +12,6 @@ from click.core import ParameterSource
 
 from lockservice import __version__, config, logs
 from lockservice.durations import format_ms
-from lockservice.reference import settings_table
 from lockservice.setting_types import Duration
 
 
@@ -33,9 +32,9 @@ def serve(ctx: click.Context, /, **values: Any) -> None:
     # Its lines on standard error are no JSON, and say nothing that the log does not.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Loading gRPC takes long, and the other commands need none of it.
-    from lockservice import server  # noqa: PLC0415
+    from lockservice import process, server, supervisor  # noqa: PLC0415
 
-    sys.exit(server.serve(settings))
+    sys.exit(process.run(supervisor.Supervisor(settings) if settings.workers > 1 else server.Server(settings)))
 
 
 @main.command("config")
@@ -45,6 +44,8 @@ def serve(ctx: click.Context, /, **values: Any) -> None:
 def show_config(ctx: click.Context, /, *, markdown: bool, **values: Any) -> None:
     """Print the effective settings and where each comes from; secrets are hidden."""
     if markdown:
+        from lockservice.reference import settings_table  # noqa: PLC0415  as in serve
+
         click.echo(settings_table(ctx.command))
         return
     config.check(values)

@@ -28,6 +28,7 @@ _LATER: Final = "comes in a later version"
 _MINUTE_MS: Final = 60_000
 _HOUR_MS: Final = 60 * _MINUTE_MS
 _YEAR_MS: Final = 365 * 24 * _HOUR_MS
+_WORKERS_MAX: Final = 64
 
 
 class ShardUrl(NamedTuple):
@@ -106,7 +107,7 @@ _OPTIONS: Final = (
     _option("--tls-client-ca", type=_FILE, help="Only clients with a certificate of this CA are served."),
     _option("--auth-file", type=_FILE, help=f"Credentials; {_LATER}."),
     _option("--insecure", is_flag=True, default=False, help="Serve without credentials beyond loopback."),
-    _option("--workers", type=click.IntRange(1), default=1, help=f"Processes; more than 1 {_LATER}."),
+    _option("--workers", type=click.IntRange(1, _WORKERS_MAX), default=1, help="Processes that share the ports."),
     _option(
         "--drain-delay", type=Duration(0, _HOUR_MS), default="0s", help="Wait this long between not ready and drain."
     ),
@@ -244,8 +245,6 @@ def check(values: Mapping[str, Any]) -> Settings:
     for setting, only in (("durability", "primary"), ("exclusion", "fenced")):
         if named[setting] != only:
             raise click.UsageError(f"--{setting} {named[setting]}: {_LATER}; only {only} is there now")
-    if named["workers"] != 1:
-        raise click.UsageError(f"--workers {named['workers']}: {_LATER}; run several replicas instead")
     if named["auth_file"] is not None:
         raise click.UsageError(f"--auth-file: {_LATER}; use --tls-client-ca to let in only those you know")
     if (named["tls_cert"] is None) != (named["tls_key"] is None):

@@ -1,13 +1,13 @@
 """Event keys: claim, renew a claim, settle it."""
 
 import asyncio
-import secrets
 from collections.abc import Mapping
 
 from lockservice.acquisition import hash_of
 from lockservice.errors import LockServiceError, RequestIdReused
 from lockservice.lease import Claim, DedupeAsk
 from lockservice.metrics import Metrics
+from lockservice.secret_ids import next_secret_id
 from lockservice.shards.keys import Place, place
 from lockservice.shards.script import Argument
 from lockservice.shards.shard import Reply, Shard
@@ -41,7 +41,7 @@ class Dedupe:
         # Redis may send a hint before its reply has been read, so the call is parked before it asks.
         parked = waiters.open(call, where.bucket) if ask.wait_ms else None
         try:
-            reply = await shard.run("dedupe", where.bucket, wait_ms=ask.wait_ms, **arguments)
+            reply = await shard.run("dedupe", where.bucket, arguments)
             if parked is not None:
                 reply = await self._wait(ask, parked, reply, shard, arguments)
         except BaseException:
@@ -66,13 +66,13 @@ class Dedupe:
         while reply[0] == b"waiting":
             sweeper.expect(parked.bucket, int(reply[2]))
             await sweeper.waiters.wait(parked, until)
-            left_ms = max(0, round((until - loop.time()) * 1000))
-            reply = await shard.run("dedupe", parked.bucket, wait_ms=left_ms, **arguments)
+            arguments["wait_ms"] = max(0, round((until - loop.time()) * 1000))
+            reply = await shard.run("dedupe", parked.bucket, arguments)
         return reply
 
     async def _leave(self, shard: Shard, where: Place, call: str, claim: str) -> None:
         try:
-            await shard.run("unwatch", where.bucket, name=where.name, call=call, claim=claim)
+            await shard.run("unwatch", where.bucket, {"name": where.name, "call": call, "claim": claim})
         except LockServiceError:
             # The claim runs out by itself, and a hint to a call that has ended is ignored.
             return
@@ -96,9 +96,8 @@ class Dedupe:
     async def renew(self, namespace: str, key: str, claim_id: str, claim_ttl_ms: int | None) -> int | None:
         """Extends a claim and returns its ttl in ms, or None when it is not held. Raises what Shard.run raises."""
         name, bucket = place(namespace, key)
-        reply = await self._map.pick(name).run(
-            "renew_claim", bucket, name=name, claim=claim_id, claim_ttl=claim_ttl_ms or ""
-        )
+        arguments = {"name": name, "claim": claim_id, "claim_ttl": claim_ttl_ms or ""}
+        reply = await self._map.pick(name).run("renew_claim", bucket, arguments)
         renewed = reply[0] == b"renewed"
         self._metrics.renew_claim["renewed" if renewed else "not_held"].inc()
         self._metrics.claim_expirations.inc(int(reply[-1]))
@@ -110,9 +109,13 @@ class Dedupe:
         Raises what Shard.run raises.
         """
         name, bucket = place(namespace, key)
-        reply = await self._map.pick(name).run(
-            "settle", bucket, name=name, claim=claim_id, done="1" if done else "", result=result
-        )
+        arguments: dict[str, Argument] = {
+            "name": name,
+            "claim": claim_id,
+            "done": "1" if done else "",
+            "result": result,
+        }
+        reply = await self._map.pick(name).run("settle", bucket, arguments)
         settled: bool = reply[0] == b"settled"
         self._metrics.settle["settled" if settled else "not_held"].inc()
         self._metrics.claim_expirations.inc(int(reply[1]))
@@ -127,7 +130,8 @@ def _arguments(ask: DedupeAsk, where: Place, call: str) -> dict[str, Argument]:
         "print": hash_of(ask.retention_ms, ask.claim_ttl_ms) if ask.request_id else "",
         "fingerprint": ask.fingerprint,
         "retention": ask.retention_ms,
-        "claim": secrets.token_urlsafe(16) if two_phases else "",
+        "claim": next_secret_id() if two_phases else "",
         "claim_ttl": ask.claim_ttl_ms if ask.claim_ttl_ms is not None else "",
         "call": call,
+        "wait_ms": ask.wait_ms,
     }

@@ -19,6 +19,10 @@ class InvalidField(LockServiceError):
         self.problem = problem
 
 
+class MessageTooLarge(LockServiceError):
+    """A request is longer than any that is well formed."""
+
+
 class RequestIdReused(LockServiceError):
     """The same request_id came back with other fields."""
 
@@ -45,6 +49,10 @@ class ShardMapMismatch(LockServiceError):
 
 class TooManyWaiters(LockServiceError):
     """The queue of the resource, or of this replica, is full."""
+
+
+class SessionLimit(LockServiceError):
+    """A message of a session has too many operations, or too many are open on its stream."""
 
 
 class Draining(LockServiceError):

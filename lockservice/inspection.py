@@ -40,7 +40,7 @@ class Inspection:
         """Returns a resource and its first waiters in the order of their turn. Raises what Shard.run raises."""
         name, bucket = place(namespace, resource)
         shard = self._map.pick(name)
-        reply = await shard.run("inspect", bucket, name=name, waiters_max=INSPECT_WAITERS_MAX)
+        reply = await shard.run("inspect", bucket, {"name": name, "waiters_max": INSPECT_WAITERS_MAX})
         waiters = [
             Waiter(owner.decode(), int(waiting_ms), _number(version), _number(after_version))
             for owner, waiting_ms, version, after_version in reply[3:]
@@ -55,7 +55,7 @@ class Inspection:
         text = name_prefix(namespace, prefix)
         for shard in self._map.shards:
             replies = await asyncio.gather(
-                *(shard.run("list", bucket, prefix=text, locks_max=limit) for bucket in range(BUCKETS))
+                *(shard.run("list", bucket, {"prefix": text, "locks_max": limit}) for bucket in range(BUCKETS))
             )
             found = [entry for reply in replies for entry in reply[1:]][:limit]
             limit -= len(found)
@@ -70,7 +70,7 @@ class Inspection:
         Raises what Shard.run raises.
         """
         name, bucket = place(namespace, resource)
-        reply = await self._map.pick(name).run("force_release", bucket, name=name, token=token)
+        reply = await self._map.pick(name).run("force_release", bucket, {"name": name, "token": token})
         forced: bool = reply[0] == b"forced"
         if forced and reply[1]:
             self._metrics.hold_duration["forced"].observe(int(reply[1]) / 1000)
@@ -89,7 +89,7 @@ class Inspection:
         problem = shard.condition.problem
         if not problem:
             try:
-                replies = await asyncio.gather(*(shard.run("count", bucket) for bucket in range(BUCKETS)))
+                replies = await asyncio.gather(*(shard.run("count", bucket, {}) for bucket in range(BUCKETS)))
                 held, waiters = (sum(int(reply[i]) for reply in replies) for i in (1, 2))
             except LockServiceError as error:
                 problem = str(error)

@@ -9,7 +9,12 @@ LEASE_ID_BYTES_MAX: Final = 64
 REASON_BYTES_MAX: Final = 1024
 FINGERPRINT_BYTES_MAX: Final = 64
 RESULT_BYTES_MAX: Final = 4096
+# Of a unary request; a message of a session holds many operations.
 MESSAGE_BYTES_MAX: Final = 65_536
+FRAME_BYTES_MAX: Final = 8 * 2**20
+FRAME_OPERATIONS_MAX: Final = 1_000
+# Operations of a stream whose results have not left yet.
+SESSION_OPERATIONS_MAX: Final = 10_000
 
 # Calls that one connection may begin before the first of them has been looked at.
 WAITERS_A_CONNECTION: Final = 20_000
@@ -49,6 +54,8 @@ RECONNECT_MS_MAX: Final = 1_000
 READ_ONCE_MORE_MS: Final = 5
 PROBE_MS: Final = 1_000
 REDIS_MAJOR_MIN: Final = 7
+# So many calls for a shard leave at once, though others are still on their way.
+BATCH_CALLS_MIN: Final = 32
 # Calls that may wait for one shard's answers at once; more means that it has stopped answering.
 SHARD_CALLS_MAX: Final = 100_000
 # A replica that goes away refuses new calls this long before it closes its port.

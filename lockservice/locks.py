@@ -57,7 +57,8 @@ class Locks:
     async def renew(self, namespace: str, resource: str, lease_id: str, ttl_ms: int | None) -> int | None:
         """Extends a lease and returns its ttl in ms, or None when it is not held. Raises what Shard.run raises."""
         name, bucket = place(namespace, resource)
-        reply = await self.shard_map.pick(name).run("renew", bucket, name=name, lease=lease_id, ttl=ttl_ms or "")
+        arguments = {"name": name, "lease": lease_id, "ttl": ttl_ms or ""}
+        reply = await self.shard_map.pick(name).run("renew", bucket, arguments)
         renewed = reply[0] == b"renewed"
         self.metrics.renew["renewed" if renewed else "not_held"].inc()
         return int(reply[1]) if renewed else None
@@ -68,9 +69,8 @@ class Locks:
         Raises what Shard.run raises.
         """
         name, bucket = place(namespace, resource)
-        reply = await self.shard_map.pick(name).run(
-            "release", bucket, name=name, lease=lease_id, done="1" if done else "", hold_ms=hold_ms
-        )
+        arguments = {"name": name, "lease": lease_id, "done": "1" if done else "", "hold_ms": hold_ms}
+        reply = await self.shard_map.pick(name).run("release", bucket, arguments)
         released: bool = reply[0] == b"released"
         self.metrics.release["released" if released else "not_held"].inc()
         if released and reply[1]:

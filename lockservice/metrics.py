@@ -165,6 +165,7 @@ class Metrics:
 
         self.holds = gauge("lockservice_holds", "Resources kept for a retry, in all shards.")
         self.waiters = gauge("lockservice_waiters", "Calls waiting in this replica.")
+        self.sessions = gauge("lockservice_sessions", "Open Session streams.")
         self.draining = gauge("lockservice_draining", "1 while this replica goes away.")
         build = Gauge("lockservice_build_info", "The version, as a label.", ("version",), registry=self.registry)
         build.labels(__version__).set(1)
@@ -173,9 +174,9 @@ class Metrics:
         """Makes the latency of a shard: of acquire, and of the other scripts together."""
         return Children(lambda script: self.redis_duration.labels(shard, script if script in SCRIPTS else "other"))
 
-    def calls(self, service: str, method: str, *, streaming: bool) -> CallMetrics:
-        """Makes the metrics of a gRPC method."""
-        return CallMetrics(self, ("server_stream" if streaming else "unary", service, method))
+    def calls(self, service: str, method: str, grpc_type: str) -> CallMetrics:
+        """Makes the metrics of a gRPC method of a type: unary, server_stream or bidi_stream."""
+        return CallMetrics(self, (grpc_type, service, method))
 
     def watch(self, *, holds: Callable[[], float], waiters: Callable[[], float]) -> None:
         """Has the gauges read what is true at the moment of a scrape."""

@@ -105,7 +105,8 @@ class Sweeper:
     async def _sweep(self, bucket: int) -> None:
         waiters = self.waiters
         parked = waiters.parked_in(bucket)
-        reply = await self._shard.run("sweep", bucket, replica=waiters.replica, parked="1" if parked else "")
+        arguments = {"replica": waiters.replica, "parked": "1" if parked else ""}
+        reply = await self._shard.run("sweep", bucket, arguments)
         hints, next_ms, self._holds[bucket] = int(reply[1]), int(reply[2]), int(reply[3])
         self._metrics.claim_expirations.inc(int(reply[4]))
         for held_ms in reply[5:]:

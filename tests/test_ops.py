@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.registry import Collector
 
 from lockservice import __version__
 from lockservice.inspection import ShardView
@@ -24,11 +25,22 @@ class Page:
     """A running Ops whose problems a test sets, and its base URL."""
 
     def __init__(self) -> None:
-        registry = CollectorRegistry()
-        Metrics(registry)
+        self.registry = CollectorRegistry()
+        Metrics(self.registry)
         self.problems: list[str] = []
-        self.ops = Ops("127.0.0.1:0", registry, lambda: self.problems, self.shards)
+        self.ops = self.another("127.0.0.1:0")
         self.address = ""
+
+    def another(self, address: str) -> Ops:
+        """Makes an Ops that shows the same."""
+
+        async def metrics() -> Collector:
+            return self.registry
+
+        async def problems() -> list[str]:
+            return self.problems
+
+        return Ops(address, metrics, problems, self.shards)
 
     async def shards(self) -> Sequence[ShardView]:
         """Describes two shards, one of them down."""
@@ -92,7 +104,7 @@ async def test_nothing_else(page: Page) -> None:
 
 async def test_port_in_use(page: Page) -> None:
     """A second server on the same port fails with OSError and leaves nothing open."""
-    second = Ops(page.address, CollectorRegistry(), list, page.shards)
+    second = page.another(page.address)
     with pytest.raises(OSError, match="address already in use"):
         await second.start()
     await second.stop()

@@ -195,12 +195,3 @@ async def test_inspect_and_list_show_what_is_held(service: Service) -> None:
     assert sum(shard.locks_held for shard in described.shards) == 3
     assert sum(shard.waiters for shard in described.shards) == 1
     waiter.cancel()
-
-
-async def test_session_is_not_there_yet(service: Service) -> None:
-    """Session answers UNIMPLEMENTED until a later version."""
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        async for _ in service.locks.Session(iter([pb.SessionRequest()])):
-            pass
-
-    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED

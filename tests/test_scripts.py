@@ -54,7 +54,7 @@ def test_a_call_with_other_arguments_is_refused() -> None:
     """The header is data: a missing, an unknown or one argument too many never reaches Redis."""
     script = load("renew")
     good = {"name": "n", "lease": "l", "ttl": 1}
-    assert script.values(good) == ["n", "l", 1]
+    assert script.values(good) == ("n", "l", 1)
 
     for bad in ({"name": "n", "lease": "l"}, {**good, "more": 1}, {"name": "n", "lease": "l", "tll": 1}):
         with pytest.raises((KeyError, TypeError)):

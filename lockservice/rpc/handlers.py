@@ -4,31 +4,28 @@ gRPC's own interceptors would do the same for more processor time a call, and a 
 never reach them.
 """
 
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
 
 import grpc
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
-from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message import DecodeError, Message
-from google.protobuf.message_factory import GetMessageClass
-from google.protobuf.unknown_fields import UnknownFieldSet
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
 from grpc_status import rpc_status
 
-from lockservice.errors import InvalidField, LockServiceError
+from lockservice.errors import LockServiceError
 from lockservice.logs import CALLER
 from lockservice.metrics import CallMetrics, Metrics
+from lockservice.rpc import frame
 from lockservice.rpc.status import TABLE, status_of
-
-log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Unary = Callable[[Any, Context], Awaitable[Message]]
 Streaming = Callable[[Any, Context], AsyncIterator[Message]]
 
 Gate = Callable[[], None]
+Sessions = Callable[[Context, Gate], Awaitable[None]]
 
 
 def register(
@@ -48,49 +45,19 @@ def register(
         behaviour = getattr(servicer, method.name, None)
         if behaviour is None:
             continue
-        calls = metrics.calls(service.full_name, method.name, streaming=method.server_streaming)
-        make = (
-            grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
-        )
-        wrapped = _streaming(behaviour, calls, gate) if method.server_streaming else _unary(behaviour, calls, gate)
-        handlers[method.name] = make(
-            wrapped,
-            request_deserializer=_reader(method.input_type),
+        kind = _KINDS[method.client_streaming, method.server_streaming]
+        calls = metrics.calls(service.full_name, method.name, kind.grpc_type)
+        handlers[method.name] = kind.make(
+            kind.wrap(behaviour, calls, gate),
+            # A session takes its messages apart itself, so that one bad operation does not end the stream.
+            request_deserializer=None if method.client_streaming else frame.reader(method.input_type),
             response_serializer=lambda message: message.SerializeToString(),
         )
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
 
-def _reader(descriptor: Descriptor) -> Callable[[bytes], Message | InvalidField]:
-    """Parses requests; one that is no such message is answered like any other bad field, not as a bug of ours."""
-    parse = GetMessageClass(descriptor).FromString
-
-    def read(data: bytes) -> Message | InvalidField:
-        try:
-            return parse(data)
-        except DecodeError:
-            return _bad_field(descriptor, data)
-
-    return read
-
-
-def _bad_field(descriptor: Descriptor, data: bytes) -> InvalidField:
-    try:
-        fields = UnknownFieldSet(Empty.FromString(data))
-    except DecodeError:
-        return InvalidField("request", "is not a message of this method")
-    for found in fields:  # type: ignore[attr-defined]  # the stub lacks it
-        field = descriptor.fields_by_number.get(found.field_number)
-        if field is not None and field.type == FieldDescriptor.TYPE_STRING and isinstance(found.data, bytes):
-            try:
-                found.data.decode()
-            except UnicodeDecodeError:
-                return InvalidField(field.name, "is not UTF-8")
-    return InvalidField("request", "is not a message of this method")
-
-
 def _unary(behaviour: Unary, calls: CallMetrics, gate: Gate) -> Unary:
-    async def handle(request: Message | InvalidField, context: Context) -> Message:
+    async def handle(request: Message | LockServiceError, context: Context) -> Message:
         calls.began()
         started = time.perf_counter()
         code = grpc.StatusCode.CANCELLED
@@ -112,28 +79,42 @@ def _unary(behaviour: Unary, calls: CallMetrics, gate: Gate) -> Unary:
 
 
 def _streaming(behaviour: Streaming, calls: CallMetrics, gate: Gate) -> Streaming:
-    async def handle(request: Message | InvalidField, context: Context) -> AsyncIterator[Message]:
-        calls.began()
-        started = time.perf_counter()
-        code = grpc.StatusCode.CANCELLED
-        try:
-            CALLER.set(context.invocation_metadata)
-            gate()
+    async def handle(request: Message | LockServiceError, context: Context) -> AsyncIterator[Message]:
+        async with _measured(calls, context, gate):
             _refuse_unparsed(request)
             async for response in behaviour(request, context):
                 yield response
-            code = grpc.StatusCode.OK
-        except Exception as error:  # noqa: BLE001  each becomes a status
-            code = _code(error)
-            await _abort(error, context)
-        finally:
-            calls.ended(code, time.perf_counter() - started)
 
     return handle
 
 
-def _refuse_unparsed(request: Message | InvalidField) -> None:
-    if isinstance(request, InvalidField):
+def _session(behaviour: Sessions, calls: CallMetrics, gate: Gate) -> Callable[[Any, Context], Awaitable[None]]:
+    async def handle(_: object, context: Context) -> None:
+        async with _measured(calls, context, gate):
+            await behaviour(context, gate)
+
+    return handle
+
+
+@asynccontextmanager
+async def _measured(calls: CallMetrics, context: Context, gate: Gate) -> AsyncIterator[None]:
+    calls.began()
+    started = time.perf_counter()
+    code = grpc.StatusCode.CANCELLED
+    try:
+        CALLER.set(context.invocation_metadata)
+        gate()
+        yield
+        code = grpc.StatusCode.OK
+    except Exception as error:  # noqa: BLE001  each becomes a status
+        code = _code(error)
+        await _abort(error, context)
+    finally:
+        calls.ended(code, time.perf_counter() - started)
+
+
+def _refuse_unparsed(request: Message | LockServiceError) -> None:
+    if isinstance(request, LockServiceError):
         raise request
 
 
@@ -144,8 +125,18 @@ def _code(error: Exception) -> grpc.StatusCode:
 
 
 async def _abort(error: Exception, context: Context) -> None:
-    if isinstance(error, LockServiceError):
-        status = rpc_status.to_status(status_of(error))
-        await context.abort_with_status(status)
-    log.error("bug", exc_info=error)
-    await context.abort(grpc.StatusCode.INTERNAL, "internal error")
+    await context.abort_with_status(rpc_status.to_status(status_of(error)))
+
+
+class _Kind(NamedTuple):
+    grpc_type: str
+    make: Callable[..., "grpc.RpcMethodHandler[Any, Any]"]
+    wrap: Callable[[Any, CallMetrics, Gate], Any]
+
+
+# By whether the caller and the service send a stream of messages.
+_KINDS: Final = {
+    (False, False): _Kind("unary", grpc.unary_unary_rpc_method_handler, _unary),
+    (False, True): _Kind("server_stream", grpc.unary_stream_rpc_method_handler, _streaming),
+    (True, True): _Kind("bidi_stream", grpc.stream_stream_rpc_method_handler, _session),
+}

@@ -10,7 +10,8 @@ from lockservice.lease import Grant, Held, Holder, Previous
 from lockservice.limits import RESULT_BYTES_MAX
 from lockservice.locks import Locks
 from lockservice.rpc import validation
-from lockservice.rpc.handlers import Context
+from lockservice.rpc.handlers import Context, Gate
+from lockservice.rpc.session import Behaviour, Session
 from lockservice.v1 import lockservice_pb2 as pb
 
 # One namespace, until credentials tell tenants apart.
@@ -54,25 +55,54 @@ class LockService:
     def __init__(self, locks: Locks, dedupe: Dedupe) -> None:
         self._locks = locks
         self._dedupe = dedupe
+        self._sessions: set[Session] = set()
+        self._behaviours: dict[str, Behaviour] = {
+            "acquire": self.Acquire,
+            "renew": self.Renew,
+            "release": self.Release,
+            "dedupe": self.Dedupe,
+            "settle": self.Settle,
+            "renew_claim": self.RenewClaim,
+        }
+
+    async def Session(self, context: Context, gate: Gate) -> None:
+        """Serves one stream of operations."""
+        session = Session(self._behaviours, context, gate)
+        self._sessions.add(session)
+        self._locks.metrics.sessions.inc()
+        try:
+            await session.run()
+        finally:
+            self._sessions.discard(session)
+            self._locks.metrics.sessions.dec()
+
+    def drain(self) -> None:
+        """Ends the streams once what was begun on them has been answered."""
+        for session in list(self._sessions):
+            session.leave()
 
     async def Acquire(self, request: pb.AcquireRequest, context: Context) -> pb.AcquireResponse:
         """Takes a lease, or says why not."""
-        answer = await self._locks.acquire(validation.acquire(request, NAMESPACE))
+        ask = validation.acquire(request, NAMESPACE)
+        # While it waits, a request that came in a Session would keep its whole message in memory.
+        del request
+        answer = await self._locks.acquire(ask)
         waited = duration(answer.waited_ms)
         match answer:
             case Grant():
-                return pb.AcquireResponse(
+                response = pb.AcquireResponse(
                     outcome=pb.ACQUIRE_OUTCOME_GRANTED,
-                    lease=pb.Lease(
-                        resource=request.resource,
-                        lease_id=answer.lease_id,
-                        fencing_token=answer.token,
-                        ttl=duration(answer.ttl_ms),
-                    ),
                     waited=waited,
                     completed_version=answer.completed,
                     previous_lease=_PREVIOUS[answer.previous],
                 )
+                # Half the time of passing a finished Lease, which is copied, and this is the most frequent answer.
+                lease = response.lease
+                lease.resource = ask.resource
+                lease.lease_id = answer.lease_id
+                lease.fencing_token = answer.token
+                lease.ttl.FromMilliseconds(answer.ttl_ms)
+                return response
             case Held():
                 return pb.AcquireResponse(
                     outcome=pb.ACQUIRE_OUTCOME_HELD,
@@ -111,7 +141,9 @@ class LockService:
 
     async def Dedupe(self, request: pb.DedupeRequest, context: Context) -> pb.DedupeResponse:
         """Claims an event key."""
-        claim = await self._dedupe.claim(validation.dedupe(request, NAMESPACE))
+        ask = validation.dedupe(request, NAMESPACE)
+        del request
+        claim = await self._dedupe.claim(ask)
         seen_ms = claim.first_seen_ms
         return pb.DedupeResponse(
             outcome=_DEDUPE[claim.word],

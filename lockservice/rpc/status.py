@@ -1,5 +1,6 @@
 """The one table that turns refusals of the domain into gRPC statuses with google.rpc details."""
 
+import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import grpc
@@ -15,6 +16,8 @@ from lockservice.v1 import lockservice_pb2 as pb
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+log = logging.getLogger(__name__)
+
 DOMAIN: Final = "lockservice"
 _PREFIX: Final = "ERROR_REASON_"
 
@@ -29,6 +32,8 @@ class Refusal(NamedTuple):
 
 TABLE: Final[dict[type[errors.LockServiceError], Refusal]] = {
     errors.InvalidField: Refusal(grpc.StatusCode.INVALID_ARGUMENT, pb.ERROR_REASON_INVALID_FIELD),
+    # As gRPC itself answers, without a reason of ours: it does so for messages that are larger still.
+    errors.MessageTooLarge: Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_UNSPECIFIED),
     errors.RequestIdReused: Refusal(grpc.StatusCode.FAILED_PRECONDITION, pb.ERROR_REASON_REQUEST_ID_REUSED),
     errors.ShardUnavailable: Refusal(grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_SHARD_UNAVAILABLE, retry_ms=250),
     errors.OutcomeUnknown: Refusal(grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_OUTCOME_UNKNOWN, retry_ms=100),
@@ -37,6 +42,7 @@ TABLE: Final[dict[type[errors.LockServiceError], Refusal]] = {
     errors.TooManyWaiters: Refusal(
         grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_TOO_MANY_WAITERS, retry_ms=1_000
     ),
+    errors.SessionLimit: Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_SESSION_LIMIT),
     errors.ShardOutOfMemory: Refusal(
         grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_SHARD_OUT_OF_MEMORY, retry_ms=1_000
     ),
@@ -44,11 +50,16 @@ TABLE: Final[dict[type[errors.LockServiceError], Refusal]] = {
 }
 
 
-def status_of(error: errors.LockServiceError) -> Status:
-    """Builds the status of a refusal, the same for a unary call and for an operation of a session."""
+def status_of(error: Exception) -> Status:
+    """Builds the status of an error, the same for a unary call and for an operation of a session."""
+    if not isinstance(error, errors.LockServiceError):
+        log.error("bug", exc_info=error)
+        return Status(code=Code.INTERNAL, message="internal error")
     refusal = TABLE[type(error)]
-    reason = pb.ErrorReason.Name(refusal.reason).removeprefix(_PREFIX)
-    details: list[Message] = [ErrorInfo(reason=reason, domain=DOMAIN)]
+    details: list[Message] = []
+    if refusal.reason != pb.ERROR_REASON_UNSPECIFIED:
+        reason = pb.ErrorReason.Name(refusal.reason).removeprefix(_PREFIX)
+        details.append(ErrorInfo(reason=reason, domain=DOMAIN))
     if isinstance(error, errors.InvalidField):
         violation = BadRequest.FieldViolation(field=error.field, description=error.problem)
         details.append(BadRequest(field_violations=[violation]))

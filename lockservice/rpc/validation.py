@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _DURATION_SECONDS_MAX = 315_576_000_000
 _NANOS = 1_000_000_000
+_DISPOSITIONS = frozenset(pb.Disposition.values())
 
 
 def text(field: str, value: str, *, bytes_max: int, required: bool = True) -> str:
@@ -84,7 +85,7 @@ def token(value: int) -> int:
 
 def disposition(value: int) -> bool:
     """Checks a disposition, and says whether it means that the work was done."""
-    if value not in pb.Disposition.values():
+    if value not in _DISPOSITIONS:
         raise InvalidField("disposition", "must be DISPOSITION_DONE or DISPOSITION_RETRY")
     return value != pb.DISPOSITION_RETRY
 

@@ -2,8 +2,10 @@
 
 Commands that are given while a write is on its way to Redis and back leave together in the next one, and their
 replies come back in few reads. Alone, a command leaves at the end of the event loop's turn; under load, one round
-trip carries as many as arrived during the one before. No timer is needed for that. A pool that lends a connection
-to one call at a time costs a system call and a wake-up each way for every call, which halves what a replica carries.
+trip carries as many as arrived during the one before, and as soon as there are enough to be worth a write of their
+own, they leave at once, so that Redis works while this process prepares the next. No timer is needed for that. A
+pool that lends a connection to one call at a time costs a system call and a wake-up each way for every call, which
+halves what a replica carries.
 
 redis-py connects, speaks TLS and authenticates; afterwards hiredis packs and parses on the transport itself. RESP3
 lets published messages arrive on the same connection, in order with the replies, so the two cannot fail apart.
@@ -23,7 +25,7 @@ from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from lockservice.errors import OutcomeUnknown, ShardUnavailable
-from lockservice.limits import READ_ONCE_MORE_MS, SHARD_CALLS_MAX
+from lockservice.limits import BATCH_CALLS_MIN, READ_ONCE_MORE_MS, SHARD_CALLS_MAX
 
 Push = Callable[[list[Any]], None]
 
@@ -69,10 +71,10 @@ class Pipeline(asyncio.Protocol):
         """
         if self._transport is None or len(self._pending) >= SHARD_CALLS_MAX:
             raise ShardUnavailable("not connected" if self._transport is None else "too many calls wait for it")
-        if not self._unsent and not self._in_flight:
-            self._loop.call_soon(self._flush)
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub has tuples of one
         self._unsent.append(packed)
+        if len(self._unsent) == (BATCH_CALLS_MIN if self._in_flight else 1):
+            self._loop.call_soon(self._flush)
         future = self._loop.create_future()
         self._pending.append(future)
         return future
@@ -104,8 +106,9 @@ class Pipeline(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._transport is not None and self._unsent:
+            if not self._in_flight:
+                self._heard_at = self._loop.time()
             self._in_flight += len(self._unsent)
-            self._heard_at = self._loop.time()
             self._on_batch(len(self._unsent))
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()

@@ -1,11 +1,12 @@
 """The scripts that take every decision: read from their files, called by their arguments' names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
+from operator import itemgetter
 
 Argument = str | bytes | int
 
@@ -24,18 +25,20 @@ class Script:
         text: what is sent: the flags, the arguments' names, the shared parts it needs, and its own file.
         sha: what EVALSHA names it by.
         arguments: the names of its arguments, in order.
+        in_order: takes them from a mapping.
     """
 
     name: str
     text: str
     sha: bytes
     arguments: tuple[str, ...]
+    in_order: Callable[[Mapping[str, Argument]], Sequence[Argument]]
 
-    def values(self, arguments: Mapping[str, Argument]) -> list[Argument]:
+    def values(self, arguments: Mapping[str, Argument]) -> Sequence[Argument]:
         """Puts named arguments in order. Raises KeyError for a missing one and TypeError for an unknown one."""
         if len(arguments) != len(self.arguments):
             raise TypeError(f"{self.name} takes {self.arguments}, got {tuple(arguments)}")
-        return [arguments[name] for name in self.arguments]
+        return self.in_order(arguments)
 
 
 def read(name: str) -> str:
@@ -58,7 +61,13 @@ def load(name: str) -> Script:
     text = "\n".join([shebang, _COMMON_BOUND, *shared, bound, own])
     # Redis names scripts by their SHA-1; nothing here relies on it being hard to forge.
     sha = sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
-    return Script(name=name, text=text, sha=sha, arguments=arguments)
+    # With two names or more itemgetter gives a tuple, and every script has as many or none.
+    in_order = itemgetter(*arguments) if arguments else _none
+    return Script(name=name, text=text, sha=sha, arguments=arguments, in_order=in_order)
+
+
+def _none(_arguments: Mapping[str, Argument]) -> Sequence[Argument]:
+    return ()
 
 
 NAMES = (

@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from lockservice.errors import (
@@ -102,7 +102,7 @@ class Shard:
         if self._pipeline is not None:
             self._pipeline.close("this replica stops")
 
-    async def run(self, verb: str, bucket: int, /, **arguments: script.Argument) -> Reply:
+    async def run(self, verb: str, bucket: int, arguments: Mapping[str, script.Argument]) -> Reply:
         """Runs a script on a bucket and returns its words.
 
         Raises:
@@ -114,10 +114,10 @@ class Shard:
         values = loaded.values(arguments)
         started = time.perf_counter()
         try:
-            reply = await self._call(loaded, bucket, values)
-            while reply[0] == b"reseed":
-                await self._seed(bucket)
-                reply = await self._call(loaded, bucket, values)
+            reply = await self._call("EVALSHA", loaded.sha, bucket, values)
+            # Nearly every reply is the words of the script; the rest is sorted out apart.
+            if type(reply) is not list or reply[0] == b"reseed":
+                reply = await self._insist(loaded, bucket, values, reply)
         except LockServiceError as error:
             self._metrics.redis_errors.labels(self.name, type(error).__name__).inc()
             raise
@@ -127,18 +127,29 @@ class Shard:
             self._duration[verb].observe(elapsed)
         return reply
 
-    async def _call(self, loaded: script.Script, bucket: int, values: list[script.Argument]) -> Reply:
+    def _call(
+        self, command: str, text: str | bytes, bucket: int, values: Sequence[script.Argument]
+    ) -> asyncio.Future[Any]:
         pipeline = self._pipeline
         if pipeline is None or self.condition.problem:
             self.condition.refuse(self.name)
-        assert pipeline is not None
-        run_id, prefix = self.condition.run_id, BUCKET_PREFIXES[bucket]
-        reply = await pipeline.call("EVALSHA", loaded.sha, 1, prefix, run_id, self._memory_ms, *values)
-        if is_error(reply) and str(reply).startswith("NOSCRIPT"):
-            reply = await pipeline.call("EVAL", loaded.text, 1, prefix, run_id, self._memory_ms, *values)
-        if is_error(reply):
-            raise self._refusal(str(reply))
-        return reply  # type: ignore[no-any-return]  # hiredis gives what Redis sent
+        return pipeline.call(
+            command, text, 1, BUCKET_PREFIXES[bucket], self.condition.run_id, self._memory_ms, *values
+        )
+
+    async def _insist(
+        self, loaded: script.Script, bucket: int, values: Sequence[script.Argument], reply: Any
+    ) -> Reply:
+        """Runs a script that Redis does not know yet, or whose bucket is not seeded yet."""
+        while True:
+            if is_error(reply) and str(reply).startswith("NOSCRIPT"):
+                reply = await self._call("EVAL", loaded.text, bucket, values)
+            if is_error(reply):
+                raise self._refusal(str(reply))
+            if reply[0] != b"reseed":
+                return reply  # type: ignore[no-any-return]  # hiredis gives what Redis sent
+            await self._seed(bucket)
+            reply = await self._call("EVALSHA", loaded.sha, bucket, values)
 
     def _refusal(self, text: str) -> Exception:
         word = text.split(" ", 1)[0]
@@ -150,11 +161,11 @@ class Shard:
         return RuntimeError(f"shard {self.name}: {text}")
 
     async def _seed(self, bucket: int) -> None:
-        reply = await self._call(
-            script.load("seed"),
-            bucket,
-            [self.seen[bucket], time.time_ns() // 1000, CLOCK_ERROR_MS_MAX * 1000],
-        )
+        loaded = script.load("seed")
+        values = (self.seen[bucket], time.time_ns() // 1000, CLOCK_ERROR_MS_MAX * 1000)
+        reply = await self._call("EVAL", loaded.text, bucket, values)
+        if is_error(reply):
+            raise self._refusal(str(reply))
         if reply[0] == b"clock_unsafe":
             raise ClockUnsafe(
                 f"the clock of shard {self.name} is {int(reply[1]) / 1e6:+.3f} s off this replica's; "

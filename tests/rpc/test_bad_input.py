@@ -161,7 +161,7 @@ async def test_an_unknown_method_is_unimplemented(service: Service) -> None:
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_a_message_over_64_kib_is_refused_by_the_transport(service: Service) -> None:
+async def test_a_message_over_64_kib_is_refused(service: Service) -> None:
     """RESOURCE_EXHAUSTED, before it is parsed."""
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call(service, "Settle", pb.SettleRequest(key="k", claim_id="c", result=b"x" * 70_000))

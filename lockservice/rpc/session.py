@@ -1,0 +1,157 @@
+"""One Session: a stream that carries the unary calls, many to a message in both directions.
+
+A unary call costs gRPC in Python some 300 µs of processor time whatever it does, a message of a stream about as much
+however many operations it has. Every operation runs the method that its unary call runs, so it means the same.
+Results that are ready in one turn of the event loop leave in one message: nobody waits for a timer, and while one
+message is being written the next one fills.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import Code
+from google.rpc.status_pb2 import Status
+
+from lockservice.errors import Draining, InvalidField, SessionLimit
+from lockservice.limits import FRAME_OPERATIONS_MAX, SESSION_OPERATIONS_MAX
+from lockservice.rpc.frame import Operation, operations
+from lockservice.rpc.status import status_of
+from lockservice.v1 import lockservice_pb2 as pb
+
+Behaviour = Callable[[Any, Any], Awaitable[Message]]
+Gate = Callable[[], None]
+
+_WAITS: Final = frozenset({"acquire", "dedupe"})
+_CANCELLED: Final = Status(code=Code.CANCELLED, message="cancelled by the caller")
+
+
+class Session:
+    """The server's side of one stream.
+
+    Args:
+        behaviours: the unary method of each kind of operation.
+        context: of the stream, in the reading and writing style of grpc.aio.
+        gate: called before each operation; raises when no calls are wanted any more.
+    """
+
+    def __init__(self, behaviours: Mapping[str, Behaviour], context: Any, gate: Gate) -> None:
+        self._behaviours = behaviours
+        self._context = context
+        self._gate = gate
+        self._open: dict[int, tuple[str, asyncio.Task[None]]] = {}
+        # What is ready to leave, and how many results are ready or on their way: an operation is open until its
+        # result has left, so what a caller that does not read can make this process keep has a bound.
+        self._frame = pb.SessionResponse()
+        self._unsent = 0
+        self._moved = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._ended = False
+        self._reader: asyncio.Task[None] | None = None
+        self._leaving = False
+
+    async def run(self) -> None:
+        """Serves until the caller closes its half, and answers what is open then.
+
+        Raises:
+            InvalidField: a message is not even a list of operations.
+            Draining: this replica goes away; everything that was begun has been answered.
+        """
+        self._reader = asyncio.create_task(self._read())
+        try:
+            await asyncio.wait([self._reader])
+            if not self._leaving:
+                self._reader.result()
+            while self._open or self._unsent:
+                self._moved.clear()
+                await self._moved.wait()
+        finally:
+            self._end()
+        if self._leaving:
+            raise Draining("this replica is going away")
+
+    def leave(self) -> None:
+        """Reads no more operations; the stream ends when those that are open have been answered."""
+        self._leaving = True
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def _end(self) -> None:
+        self._ended = True
+        tasks = [task for _, task in self._open.values()]
+        for task in (self._reader, self._writer, *tasks):
+            if task is not None:
+                task.cancel()
+
+    async def _read(self) -> None:
+        while (data := await self._context.read()) is not grpc.aio.EOF:
+            for index, operation in enumerate(operations(data)):
+                self._take(index, operation)
+            # Who does not read its results is not read from either.
+            while self._unsent > SESSION_OPERATIONS_MAX:
+                self._moved.clear()
+                await self._moved.wait()
+
+    def _take(self, index: int, operation: Operation) -> None:
+        number, kind, request = operation
+        if kind == "cancel":
+            self._cancel(request.id)
+        elif index >= FRAME_OPERATIONS_MAX:
+            self._refuse(
+                number, SessionLimit(f"{FRAME_OPERATIONS_MAX} operations of this message were begun already")
+            )
+        elif len(self._open) + self._unsent >= SESSION_OPERATIONS_MAX:
+            self._refuse(number, SessionLimit(f"{SESSION_OPERATIONS_MAX} operations are open on this stream already"))
+        elif isinstance(request, InvalidField):
+            self._refuse(number, request)
+        elif number in self._open:
+            self._refuse(number, InvalidField("id", "is that of an operation which is still open"))
+        else:
+            self._begin(number, kind, request)
+
+    def _begin(self, number: int, kind: str, request: Message) -> None:
+        try:
+            self._gate()
+        except Draining as error:
+            self._refuse(number, error)
+            return
+        work = self._behaviours[kind](request, self._context)
+        self._open[number] = kind, asyncio.create_task(self._operate(number, kind, work))
+
+    def _cancel(self, number: int) -> None:
+        kind, task = self._open.get(number, ("", None))
+        if task is not None and kind in _WAITS:
+            # A task that is cancelled before its first step would never answer; it has taken that by then.
+            asyncio.get_running_loop().call_soon(task.cancel)
+
+    async def _operate(self, number: int, kind: str, work: Awaitable[Message]) -> None:
+        try:
+            response = await work
+        except asyncio.CancelledError:
+            if self._ended:
+                raise
+            self._answer(number, error=_CANCELLED)
+        except Exception as error:  # noqa: BLE001  each becomes a status
+            self._answer(number, error=status_of(error))
+        else:
+            self._answer(number, **{kind: response})
+        del self._open[number]
+
+    def _refuse(self, number: int, error: Exception) -> None:
+        self._answer(number, error=status_of(error))
+
+    def _answer(self, number: int, **result: Message) -> None:
+        self._frame.results.add(id=number, **result)
+        self._unsent += 1
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        while self._frame.results:
+            frame, self._frame = self._frame, pb.SessionResponse()
+            await self._context.write(frame)
+            self._unsent -= len(frame.results)
+            self._moved.set()
+        self._writer = None
