@@ -34,7 +34,7 @@ LIST_LOCKS_DEFAULT: Final = 1_000
 LIST_LOCKS_MAX: Final = 100_000
 INSPECT_WAITERS_MAX: Final = 1_000
 
-# A hand-off is first written for this long; its replica confirms it (scripts/resource.lua has the same number).
+# A hand-off is first written for this long; its replica confirms it (scripts/queue.lua has the same number).
 CONFIRM_MS: Final = 1_400
 # A waiting call that ended without an answer keeps its place this long, when it has a request_id.
 PLACE_KEPT_MS: Final = 5_000

@@ -41,6 +41,7 @@ class Session:
         self._behaviours = behaviours
         self._context = context
         self._gate = gate
+        self._loop = asyncio.get_running_loop()
         self._open: dict[int, tuple[str, asyncio.Task[None]]] = {}
         # What is ready to leave, and how many results are ready or on their way: an operation is open until its
         # result has left, so what a caller that does not read can make this process keep has a bound.
@@ -118,13 +119,13 @@ class Session:
             self._refuse(number, error)
             return
         work = self._behaviours[kind](request, self._context)
-        self._open[number] = kind, asyncio.create_task(self._operate(number, kind, work))
+        self._open[number] = kind, self._loop.create_task(self._operate(number, kind, work))
 
     def _cancel(self, number: int) -> None:
         kind, task = self._open.get(number, ("", None))
         if task is not None and kind in _WAITS:
             # A task that is cancelled before its first step would never answer; it has taken that by then.
-            asyncio.get_running_loop().call_soon(task.cancel)
+            self._loop.call_soon(task.cancel)
 
     async def _operate(self, number: int, kind: str, work: Awaitable[Message]) -> None:
         try:

@@ -1,6 +1,6 @@
 -- Takes the lease of a resource, or a place in its queue. Repeated with the same waiter it confirms a hand-off, gives
 -- the same lease again, keeps the place in the queue, or (wait_ms 0) leaves it.
--- Needs: bucket resource
+-- Needs: bucket lease
 -- ARGV name         the resource, encoded
 -- ARGV waiter       who asks: the hash of owner and request_id, or the lease id when there is no request_id
 -- ARGV call         the name of this call
@@ -19,7 +19,28 @@
 --   | duplicate COMPLETED | stale COMPLETED | waiting REMAINING_MS | reused | full
 
 local state = load(name)
-local changed, more, waited = advance(name, state)
+local who = {waiter = waiter, call = call, owner = owner, lease = lease, print = print, ttl = ttl, version = version,
+  after_version = after_version, allow_stale = allow_stale, event_id = event_id, retention = retention}
+
+local function take()
+  grant(name, state, who, now_ms + ttl)
+  save(name, state)
+  return {'granted', lease, state.token, state.ended or '', state.completed or '', '',
+    redis.call('EXISTS', bucket .. 'queue:' .. name)}
+end
+
+-- The usual case: nobody holds it, nobody waits, nothing is to be waited for.
+if not (state.lease or state.hold_until or is_early(state, after_version) or waited_for(name)) then
+  if is_duplicate(name, who) then
+    return {'duplicate', state.completed or ''}
+  end
+  if is_stale(state, who) then
+    return {'stale', state.completed or ''}
+  end
+  return take()
+end
+-- Include: queue
+local changed, more = advance(name, state)
 local completed = state.completed or ''
 
 if waiter_of(state) == waiter then
@@ -33,17 +54,13 @@ if waiter_of(state) == waiter then
   return {'granted', state.lease, state.token, state.ended or '', completed, handoff_us,
     redis.call('EXISTS', bucket .. 'queue:' .. name)}
 end
-
 if changed then
   save(name, state)
 end
-local before = waited and recall(name, waiter)
+local before = recall(name, waiter)
 if before and before.print ~= print then
   return {'reused'}
 end
-local who = {waiter = waiter, call = call, owner = owner, lease = lease, print = print, ttl = ttl,
-  version = version, after_version = after_version, allow_stale = allow_stale, event_id = event_id,
-  retention = retention, ticket = before and before.ticket}
 
 local function answer(...)
   if before then
@@ -65,11 +82,7 @@ if not (state.lease or more or early) and (retry or not hold_active(state)) then
   if before then
     drop(name, waiter, before)
   end
-  who.ticket = nil
-  grant(name, state, who, now_ms + ttl)
-  save(name, state)
-  return {'granted', lease, state.token, state.ended or '', completed, '',
-    waited and redis.call('EXISTS', bucket .. 'queue:' .. name) or 0}
+  return take()
 end
 
 local remaining_ms = whole((state['until'] or state.hold_until or now_ms + 3600000) - now_ms)
@@ -89,6 +102,7 @@ if not before then
     return {'full'}
   end
 end
+who.ticket = before and before.ticket
 if not before or (before.gone and tonumber(before.gone) < now_ms - PLACE_KEPT_MS) then
   if before then
     drop(name, waiter, before)

@@ -1,6 +1,6 @@
 -- Takes a lease away from its holder, or ends the hold that followed it.
 -- Flags: allow-oom
--- Needs: bucket resource
+-- Needs: bucket lease queue
 -- ARGV name   the resource, encoded
 -- ARGV token  the grant that is meant, so that no later one is hit
 -- Returns forced HELD_MS, HELD_MS being '' when only a hold was ended | not_held

@@ -1,6 +1,6 @@
 -- Shows a resource as it is now, without moving it on.
 -- Flags: no-writes
--- Needs: bucket resource
+-- Needs: bucket lease queue
 -- ARGV name         the resource, encoded
 -- ARGV waiters_max  number
 -- Returns resource STATE QUEUED WAITER..., STATE being owner token remaining_ms completed hold_owner hold_event

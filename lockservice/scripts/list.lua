@@ -1,6 +1,6 @@
 -- Shows the resources of one bucket that are held, or kept for a retry, and whose encoded name begins with the prefix.
 -- Flags: no-writes
--- Needs: bucket resource
+-- Needs: bucket lease queue
 -- ARGV prefix     text
 -- ARGV locks_max  number
 -- Returns locks LOCK..., LOCK being NAME STATE QUEUED as inspect.lua has them

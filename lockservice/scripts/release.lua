@@ -1,6 +1,6 @@
 -- Ends a lease, records what was done under it, and hands the resource to the next waiter.
 -- Flags: allow-oom
--- Needs: bucket resource
+-- Needs: bucket lease
 -- ARGV name   the resource, encoded
 -- ARGV lease  the lease id
 -- ARGV done   '1': the version and the event are recorded; '': nothing is
@@ -8,32 +8,40 @@
 -- Returns released HELD_MS, HELD_MS being '' when an earlier release ended it | not_held
 
 local state = load(name)
-if state.lease ~= lease or tonumber(state['until']) <= now_ms then
+local held = state.lease == lease and tonumber(state['until']) > now_ms
+local version, event_id, completed_before = state.version, state.event_id or '', state.completed
+local raised = done == '1' and version and tonumber(version) > tonumber(completed_before or -1)
+
+local function record_and_end()
+  clear_hold(name, state)
+  if raised then
+    state.completed = version
+  end
+  if done == '1' and event_id ~= '' then
+    redis.call('SET', event_key(name, event_id), '1', 'PX', state.retention)
+  end
+  if tonumber(hold_ms) > 0 then
+    state.hold_until, state.hold_event, state.hold_owner = whole(now_ms + hold_ms), event_id, state.owner
+    redis.call('ZADD', bucket .. 'holds', state.hold_until, name)
+  end
+  redis.call('SET', bucket .. 'released:' .. lease, '1', 'PX', RELEASED_MS)
+  return end_lease(name, state, 'released')
+end
+
+if held and not waited_for(name) then
+  local held_ms = record_and_end()
+  save(name, state)
+  return {'released', held_ms}
+end
+-- Include: queue
+if not held then
   advance_and_save(name, state)
   if redis.call('EXISTS', bucket .. 'released:' .. lease) == 1 then
     return {'released', ''}
   end
   return {'not_held'}
 end
-
-local owner, version, event_id, retention = state.owner, state.version, state.event_id, state.retention
-local completed_before = state.completed
-local raised = done == '1' and version and version ~= '' and tonumber(version) > tonumber(state.completed or -1)
-
-clear_hold(name, state)
-if raised then
-  state.completed = version
-end
-if done == '1' and event_id and event_id ~= '' then
-  redis.call('SET', event_key(name, event_id), '1', 'PX', retention)
-end
-if tonumber(hold_ms) > 0 then
-  state.hold_until, state.hold_event, state.hold_owner = whole(now_ms + hold_ms), event_id or '', owner
-  redis.call('ZADD', bucket .. 'holds', state.hold_until, name)
-end
-local held_ms = end_lease(name, state, 'released')
-redis.call('SET', bucket .. 'released:' .. lease, '1', 'PX', RELEASED_MS)
-
+local held_ms = record_and_end()
 if raised then
   tell_stale(name, state, completed_before)
 end

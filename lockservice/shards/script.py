@@ -13,6 +13,9 @@ Argument = str | bytes | int
 # What every call carries besides its own arguments: the Redis process it is meant for and how long things are
 # remembered. The shard adds them.
 COMMON = ("run_id", "memory_ms")
+# Stands where a script's usual way has ended: Redis makes every function of a shared part anew for each call, so
+# the parts that are seldom needed come after it.
+_INCLUDE = re.compile(r"^-- Include: (\w+)$", re.MULTILINE)
 _COMMON_BOUND = f"local bucket, {', '.join(COMMON)} = KEYS[1], unpack(ARGV, 1, {len(COMMON)})"
 
 
@@ -58,7 +61,7 @@ def load(name: str) -> Script:
     shebang = "#!lua" + (f" flags={flags[1].replace(' ', '')}" if flags else "")
     shared = [read(part) for part in needs[1].split()]
     bound = f"local {', '.join(arguments)} = unpack(ARGV, {len(COMMON) + 1})" if arguments else ""
-    text = "\n".join([shebang, _COMMON_BOUND, *shared, bound, own])
+    text = "\n".join([shebang, _COMMON_BOUND, *shared, bound, _INCLUDE.sub(lambda part: read(part[1]), own)])
     # Redis names scripts by their SHA-1; nothing here relies on it being hard to forge.
     sha = sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
     # With two names or more itemgetter gives a tuple, and every script has as many or none.
