@@ -26,6 +26,14 @@ def test_the_same_names() -> None:
     assert names <= set(dir(blocking.Client))
 
 
+@pytest.mark.parametrize("unary", [False, True])
+def test_calls_travel_as_in_asyncio(service: Any, unary: bool) -> None:  # noqa: FBT001  a parameter of the test
+    """Threads share a session, unless the client was made with `unary=True`."""
+    with blocking.Client(service.address, unary=unary) as client:
+        assert client.acquire(f"travel:{unary}").outcome == "granted"
+        assert (client._client._asking._session is None) is unary
+
+
 def test_a_block_holds_renews_and_gives_back(threads_client: blocking.Client) -> None:
     """The lease outlives its ttl while the thread works, and is free afterwards."""
     with threads_client.lock("blocking:1", ttl=0.4) as lease:

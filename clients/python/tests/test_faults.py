@@ -57,63 +57,67 @@ async def drain(context: Any, _: PassOn) -> bytes:
     return bytes(await context.abort_with_status(rpc_status.to_status(status)))
 
 
-async def test_a_lost_reply_gives_the_same_lease(far_client: Client, proxy: Any) -> None:
+async def test_a_lost_reply_gives_the_same_lease(far_client: Client, proxy: Any, resource: str) -> None:
     """The retry after a lost reply carries the same ids and is given the lease that nobody heard of."""
     proxy.fault = times(1, lose_reply)
-    answer = await far_client.acquire("lost:1", ttl=30)
+    answer = await far_client.acquire(resource, ttl=30)
     assert answer.grant is not None
     first, second = (pb.AcquireRequest.FromString(data) for data in proxy.requests("Acquire"))
     assert first == second
     assert first.request_id
-    lock, _ = await far_client.inspect("lost:1")
+    lock, _ = await far_client.inspect(resource)
     assert lock.holder is not None
     assert lock.holder.fencing_token == answer.grant.fencing_token
 
 
-async def test_without_a_request_id_the_retry_would_be_refused(far_client: Client, proxy: Any) -> None:
+async def test_without_a_request_id_the_retry_would_be_refused(far_client: Client, proxy: Any, resource: str) -> None:
     """The broken variant, a retry without memory, is told HELD by its own lease."""
     proxy.fault = times(1, lose_reply)
-    answer = await far_client.acquire("lost:2", ttl=30, request_id="")
+    answer = await far_client.acquire(resource, ttl=30, request_id="")
     assert answer.outcome == "held"
 
 
-async def test_a_lost_reply_leaves_first_first(far_client: Client, proxy: Any) -> None:
+async def test_a_lost_reply_leaves_first_first(far_client: Client, proxy: Any, resource: str) -> None:
     """Who claimed an event and did not hear it is still told FIRST."""
     proxy.fault = times(1, lose_reply)
-    assert await far_client.first("lost:3")
+    assert await far_client.first(resource)
     assert len(proxy.requests("Dedupe")) == 2
 
 
-async def test_an_unavailable_service_is_asked_again_with_the_same_ids(far_client: Client, proxy: Any) -> None:
+async def test_an_unavailable_service_is_asked_again_with_the_same_ids(
+    far_client: Client, proxy: Any, resource: str
+) -> None:
     """Three failures are followed by a fourth attempt, all with one request_id."""
     proxy.fault = times(3, away)
-    assert (await far_client.acquire("away:1")).outcome == "granted"
+    assert (await far_client.acquire(resource)).outcome == "granted"
     ids = {pb.AcquireRequest.FromString(data).request_id for data in proxy.requests("Acquire")}
     assert len(proxy.requests("Acquire")) == 4
     assert len(ids) == 1
 
 
-async def test_retries_end(far_client: Client, proxy: Any) -> None:
+async def test_retries_end(far_client: Client, proxy: Any, resource: str) -> None:
     """A service that stays away is given up after retry_for."""
     proxy.fault = times(10_000, away)
     began = time.monotonic()
     with pytest.raises(Unavailable):
-        await far_client.acquire("away:2")
+        await far_client.acquire(resource)
     assert 0.5 < time.monotonic() - began < 2.5
     assert len(proxy.requests("Acquire")) < 20
 
 
-async def test_retry_info_is_honoured(far_client: Client, proxy: Any) -> None:
+async def test_retry_info_is_honoured(far_client: Client, proxy: Any, resource: str) -> None:
     """A draining replica that names 300 ms is not asked sooner."""
     proxy.fault = times(1, drain)
     began = time.monotonic()
-    assert (await far_client.acquire("drain:1")).outcome == "granted"
+    assert (await far_client.acquire(resource)).outcome == "granted"
     assert time.monotonic() - began >= 0.3
 
 
-async def test_a_repeated_wait_is_cut_to_what_is_left(far_client: Client, client: Client, proxy: Any) -> None:
+async def test_a_repeated_wait_is_cut_to_what_is_left(
+    far_client: Client, client: Client, proxy: Any, resource: str
+) -> None:
     """The second attempt of a waiting call waits only for the rest of its time."""
-    async with client.lock("wait:1"):
+    async with client.lock(resource):
 
         async def break_off(context: Any, _: PassOn) -> bytes:
             await asyncio.sleep(0.5)
@@ -121,7 +125,7 @@ async def test_a_repeated_wait_is_cut_to_what_is_left(far_client: Client, client
 
         proxy.fault = times(1, break_off)
         began = time.monotonic()
-        assert (await far_client.acquire("wait:1", wait=1.0)).outcome == "held"
+        assert (await far_client.acquire(resource, wait=1.0)).outcome == "held"
         assert 0.9 < time.monotonic() - began < 1.4
         waits = [
             pb.AcquireRequest.FromString(data).wait_timeout.ToMilliseconds() for data in proxy.requests("Acquire")
@@ -130,7 +134,7 @@ async def test_a_repeated_wait_is_cut_to_what_is_left(far_client: Client, client
         assert waits[1] < 520
 
 
-async def test_other_codes_are_not_repeated(far_client: Client, proxy: Any) -> None:
+async def test_other_codes_are_not_repeated(far_client: Client, proxy: Any, resource: str) -> None:
     """RESOURCE_EXHAUSTED goes to the caller at once."""
 
     async def full(context: Any, _: PassOn) -> bytes:
@@ -138,13 +142,13 @@ async def test_other_codes_are_not_repeated(far_client: Client, proxy: Any) -> N
 
     proxy.fault = times(10, full)
     with pytest.raises(ServiceError, match="RESOURCE_EXHAUSTED: full"):
-        await far_client.acquire("full:1")
+        await far_client.acquire(resource)
     assert len(proxy.seen) == 1
 
 
-async def test_renewals_outlive_a_short_absence(far_client: Client, proxy: Any) -> None:
+async def test_renewals_outlive_a_short_absence(far_client: Client, proxy: Any, resource: str) -> None:
     """Renewals that fail for half a ttl are repeated, and the lease is kept."""
-    async with far_client.lock("absence:1", ttl=1.2) as lease:
+    async with far_client.lock(resource, ttl=1.2) as lease:
         gone_until = time.monotonic() + 0.9
 
         async def fault(_: str, context: Any, pass_on: PassOn) -> bytes:
@@ -156,7 +160,7 @@ async def test_renewals_outlive_a_short_absence(far_client: Client, proxy: Any) 
     assert len(proxy.requests("Renew")) >= 3
 
 
-async def test_a_renewal_that_is_forbidden_tells_at_once(far_client: Client, proxy: Any) -> None:
+async def test_a_renewal_that_is_forbidden_tells_at_once(far_client: Client, proxy: Any, resource: str) -> None:
     """What no retry can mend is told at the first renewal, with the reason."""
 
     async def forbid(_: str, context: Any, __: PassOn) -> bytes:
@@ -164,7 +168,7 @@ async def test_a_renewal_that_is_forbidden_tells_at_once(far_client: Client, pro
 
     began = time.monotonic()
     with pytest.raises(LeaseLost, match="not yours"):  # noqa: PT012  the block is what is lost
-        async with far_client.lock("forbidden:1", ttl=1.5):
+        async with far_client.lock(resource, ttl=1.5):
             proxy.fault = forbid
             await asyncio.sleep(10)
     assert time.monotonic() - began < 1.0
@@ -225,14 +229,16 @@ async def _lateness(client: Client, far_client: Client, proxy: Any, resource: st
     return told_at - granted_at[0]
 
 
-async def test_a_slow_reply_does_not_stretch_the_lease(client: Client, far_client: Client, proxy: Any) -> None:
+async def test_a_slow_reply_does_not_stretch_the_lease(
+    client: Client, far_client: Client, proxy: Any, resource: str
+) -> None:
     """A holder whose renewal was answered late is told before anybody else is granted."""
-    assert await _lateness(client, far_client, proxy, "slow:1") < 0
+    assert await _lateness(client, far_client, proxy, resource) < 0
 
 
 async def test_counting_from_the_reply_would_be_too_late(
-    client: Client, far_client: Client, proxy: Any, monkeypatch: pytest.MonkeyPatch
+    client: Client, far_client: Client, proxy: Any, monkeypatch: pytest.MonkeyPatch, resource: str
 ) -> None:
     """The same check catches a client that counts from the reply."""
     monkeypatch.setattr("lockservice_client.lease.Renewal", CountsFromReply)
-    assert await _lateness(client, far_client, proxy, "slow:2") > 0
+    assert await _lateness(client, far_client, proxy, resource) > 0

@@ -161,11 +161,14 @@ async def _lost_behind_waiters(client: Client, far_client: Client, resource: str
     return lost
 
 
-async def test_renewals_do_not_queue_behind_waiting_acquires(client: Client, far_client: Client) -> None:
+async def test_renewals_do_not_queue_behind_waiting_acquires(
+    client: Client, far_client: Client, resource: str
+) -> None:
     """While 100 acquires fill the connection that they wait on, a lease is renewed for three ttls."""
-    assert not await _lost_behind_waiters(client, far_client, "busy:1")
+    assert not await _lost_behind_waiters(client, far_client, resource)
 
 
+@pytest.mark.parametrize("far_client", ["unary"], indirect=True)
 async def test_renewals_on_the_same_channel_would_queue(client: Client, far_client: Client) -> None:
     """The same check catches a client with one channel for everything."""
     own, far_client._keeping = far_client._keeping, far_client._asking

@@ -13,7 +13,9 @@ from typing import Any, Final
 import grpc
 
 from lockservice_client._stubs import lockservice_pb2 as pb
-from lockservice_client.errors import ServiceError, Unavailable, service_error
+from lockservice_client.errors import NoSessions, ServiceError, Unavailable, closed_error, service_error
+from lockservice_client.session import Session
+from lockservice_client.stream import Pending
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 _BACKOFF_S_MIN: Final = 0.02
@@ -22,11 +24,25 @@ _BACKOFF_S_MAX: Final = 1.0
 _WAIT_MARGIN_S: Final = 5.0
 _SERVICE: Final = "/lockservice.v1.LockService/"
 _ADMIN: Final = "/lockservice.v1.LockAdminService/"
+_KINDS: Final = {
+    "Acquire": "acquire",
+    "Renew": "renew",
+    "Release": "release",
+    "Dedupe": "dedupe",
+    "RenewClaim": "renew_claim",
+    "Settle": "settle",
+}
+# No good request is as large, and one that gRPC refuses for its size must not take the stream along.
+_OPERATION_BYTES_MAX: Final = 65_536
 _OPTIONS: Final = (
     # Two channels to one address share a connection unless told not to.
     ("grpc.use_local_subchannel_pool", 1),
+    # The results of all operations of a session may come in one message, each with up to 4 KiB.
+    ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # Without this a peer that is frozen keeps its streams for a minute after the ping that it does not answer.
+    ("grpc.http2.ping_timeout_ms", 10_000),
     # gRPC's own pauses between connections grow to 2 min: a lease would run out beside a service that is back.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 2_000),
@@ -100,27 +116,32 @@ def _options() -> list[tuple[str, Any]]:
 
 
 class Calls:
-    """The calls of one channel.
+    """The calls of one channel, which travel in a session where the service has them.
 
     A call that is unavailable, or whose answer was lost, is repeated as it is: its ids make that safe. Nothing else
     is ever repeated.
+
+    Args:
+        target: where the service is.
+        unary: each call is a gRPC call of its own.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, unary: bool) -> None:
         self._target = target
         self._channel = target.open()
         self._methods: dict[str, Any] = {}
         for service, prefix in (("LockService", _SERVICE), ("LockAdminService", _ADMIN)):
             for method in pb.DESCRIPTOR.services_by_name[service].methods:
                 self._add(prefix, method)
+        self._session = None if unary else Session(self._start_session, target.address)
 
     def _add(self, prefix: str, method: Any) -> None:
+        request, response = getattr(pb, method.input_type.name), getattr(pb, method.output_type.name)
         make: Callable[..., Any] = self._channel.unary_unary
         if method.client_streaming:
-            return
-        if method.server_streaming:
+            make = self._channel.stream_stream
+        elif method.server_streaming:
             make = self._channel.unary_stream
-        request, response = getattr(pb, method.input_type.name), getattr(pb, method.output_type.name)
         self._methods[method.name] = make(
             prefix + method.name,
             request_serializer=request.SerializeToString,
@@ -128,11 +149,16 @@ class Calls:
         )
 
     async def call(
-        self, method: str, request: Any, *, timeout: float, retry_for: float, wait: float = 0.0
+        self,
+        method: str,
+        request: Any,
+        *,
+        timeout: float,
+        retry_for: float,
+        wait: float = 0.0,
+        gives_back: bool = False,
     ) -> tuple[Any, float]:
         """Returns the response, and when the request that it answers left, on time.monotonic().
-
-        Everything that goes to the service passes here: what carries many calls on one stream would go in here.
 
         Args:
             method: its name.
@@ -140,6 +166,7 @@ class Calls:
             timeout: seconds for one attempt, beside its wait.
             retry_for: seconds during which an unavailable service is asked again.
             wait: seconds that the request waits at the service.
+            gives_back: whether a grant that comes when the caller has gone is given back, where that can be told.
 
         Raises:
             ServiceError: of the last attempt.
@@ -149,15 +176,19 @@ class Calls:
         while True:
             limit = left + (_WAIT_MARGIN_S if wait else timeout)
             try:
-                response = await self._methods[method](request, timeout=limit, metadata=self._target.metadata)
-            except grpc.aio.AioRpcError as error:
-                fault = service_error(error, self._target.address)
-            except grpc.aio.UsageError as error:
-                raise ServiceError("this client is closed", grpc.StatusCode.CANCELLED) from error
+                session, kind, size = self._session, _KINDS.get(method), request.ByteSize()
+                if session is None or kind is None or size > _OPERATION_BYTES_MAX:
+                    response = await self._unary(method, request, limit)
+                else:
+                    operation = Pending(kind, request, size=size, limit=limit, gives_back=gives_back)
+                    response = await session.call(operation)
+            except NoSessions:
+                self._session = None
+                continue
+            except Unavailable as error:
+                fault = error
             else:
                 return response, sent_at
-            if not isinstance(fault, Unavailable):
-                raise fault
             # Jitter keeps the clients of a service that comes back from arriving all at once.
             delay = max(pause * random.uniform(0.5, 1.5), fault.retry_after or 0.0)  # noqa: S311  no secret
             if time.monotonic() + delay > began + max(retry_for, wait):
@@ -169,6 +200,17 @@ class Calls:
                 left = max(0.0, began + wait - sent_at)
                 request.wait_timeout.FromMicroseconds(round(left * 1e6))
 
+    async def _unary(self, method: str, request: Any, limit: float) -> Any:
+        try:
+            return await self._methods[method](request, timeout=limit, metadata=self._target.metadata)
+        except grpc.aio.AioRpcError as error:
+            raise service_error(error, self._target.address) from None
+        except grpc.aio.UsageError as error:
+            raise closed_error() from error
+
+    def _start_session(self) -> Any:
+        return self._methods["Session"](metadata=self._target.metadata)
+
     def stream(self, method: str, request: Any, *, timeout: float) -> Any:
         """Starts a call with many responses."""
         return self._methods[method](request, timeout=timeout, metadata=self._target.metadata)
@@ -178,5 +220,7 @@ class Calls:
         return service_error(error, self._target.address)
 
     async def close(self) -> None:
-        """Closes the channel."""
+        """Closes the channel, once what is on its way in the session is through, or a second later."""
+        if self._session is not None:
+            await self._session.close()
         await self._channel.close()

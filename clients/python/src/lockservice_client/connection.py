@@ -1,7 +1,9 @@
 """What every call of a client goes over: two channels, and how they are closed."""
 
 import asyncio
+import itertools
 import os
+import secrets
 import socket
 from collections.abc import Coroutine
 from pathlib import Path
@@ -29,14 +31,18 @@ class Connection:
         key: str | Path | None = None,
         insecure: bool = False,
         retry_for: float = 10.0,
+        unary: bool = False,
     ) -> None:
         target = Target(address, token=token, ca=ca, cert=cert, key=key, insecure=insecure)
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}"
         self.address = target.address
         self.retry_for = retry_for
         # Renewals and releases have a connection of their own: behind many waiting acquires they could come too late.
-        self._asking = Calls(target)
-        self._keeping = Calls(target)
+        self._asking = Calls(target, unary=unary)
+        self._keeping = Calls(target, unary=unary)
+        # 96 random bits tell clients apart, and a count the requests of one.
+        self._request_prefix = secrets.token_hex(12)
+        self._request_count = itertools.count()
         self._ending: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
@@ -53,8 +59,7 @@ class Connection:
         """Closes the connections once releases on their way are through. Leases still held run out by themselves."""
         if self._ending:
             await asyncio.wait(self._ending)
-        await self._asking.close()
-        await self._keeping.close()
+        await asyncio.gather(self._asking.close(), self._keeping.close())
 
     async def see_through(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Awaits a release to its end even if the caller is cancelled, so that the next worker can go on."""
@@ -68,6 +73,9 @@ class Connection:
         if not task.cancelled():
             # Its caller may have been cancelled and never hear of it.
             task.exception()
+
+    def _new_request_id(self) -> str:
+        return f"{self._request_prefix}{next(self._request_count):x}"
 
     def _limits(self, within: float | None) -> tuple[float, float]:
         """Returns the timeout of one attempt and how long to repeat, in seconds."""

@@ -4,8 +4,13 @@
 must mend its request, or wait until the service is back.
 """
 
+from collections.abc import Iterable
+from typing import Final
+
 import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from lockservice_client.values import Acquired, Deduped, Holder
@@ -96,6 +101,10 @@ class Unavailable(ServiceError):
     """The service, or the shard of this key, cannot be reached. Repeat with the same ids."""
 
 
+class NoSessions(ServiceError):
+    """The service is older than sessions, or a proxy before it passes none. The client calls without then."""
+
+
 class NotAllowed(ServiceError):
     """The credentials are missing, wrong, or not good for this."""
 
@@ -106,13 +115,58 @@ _BY_CODE: dict[grpc.StatusCode, type[ServiceError]] = {
     grpc.StatusCode.UNAUTHENTICATED: NotAllowed,
     grpc.StatusCode.PERMISSION_DENIED: NotAllowed,
 }
+# What a stream ends in when it was cut by whoever stands between. Other codes are meant for the callers.
+_CUT: Final = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.ABORTED,
+    }
+)
+_CODES: Final[dict[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def service_error(error: grpc.aio.AioRpcError, address: str) -> ServiceError:
-    """Translates gRPC's error, and names the cause where gRPC's own words hide it."""
-    reason, retry_after, fields = "", None, ""
+    """Translates the error in which a call or a stream ended."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it takes this too
-    for detail in status.details if status is not None else ():
+    return _translate(error.code(), error.details() or "", status.details if status is not None else (), address)
+
+
+def operation_error(status: Status, address: str) -> ServiceError:
+    """Translates the error of one operation of a Session."""
+    return _translate(_CODES.get(status.code, grpc.StatusCode.UNKNOWN), status.message, status.details, address)
+
+
+def stream_error(error: BaseException | None, address: str) -> ServiceError:
+    """Makes what an operation ends in that was open when its stream ended; None: with OK, or without a word."""
+    if not isinstance(error, grpc.aio.AioRpcError):
+        why = f": {error!r}" if isinstance(error, Exception) else ""
+        return Unavailable(f"UNAVAILABLE: {address} ended the stream{why}", grpc.StatusCode.UNAVAILABLE)
+    code, words = error.code(), error.details()
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return NoSessions(f"UNIMPLEMENTED: {address} knows no sessions: {words}", code)
+    if code in _CUT:
+        why = f"UNAVAILABLE: {address} cut the stream: {code.name} {words}"
+        return Unavailable(why, grpc.StatusCode.UNAVAILABLE)
+    return service_error(error, address)
+
+
+def closed_error() -> ServiceError:
+    """Makes what a call on a closed client ends in."""
+    return ServiceError("this client is closed", grpc.StatusCode.CANCELLED)
+
+
+def late_error() -> ServiceError:
+    """Makes what an operation ends in whose time is over."""
+    return ServiceError("DEADLINE_EXCEEDED: Deadline Exceeded", grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+def _translate(code: grpc.StatusCode, words: str, details: Iterable[AnyMessage], address: str) -> ServiceError:
+    """Makes the exception, and names the cause where gRPC's own words hide it."""
+    reason, retry_after, fields = "", None, ""
+    for detail in details:
         info, retry, bad = ErrorInfo(), RetryInfo(), BadRequest()
         if detail.Unpack(info):
             reason = info.reason
@@ -120,14 +174,14 @@ def service_error(error: grpc.aio.AioRpcError, address: str) -> ServiceError:
             retry_after = retry.retry_delay.ToNanoseconds() / 1e9
         elif detail.Unpack(bad):
             fields = "; ".join(f"{v.field} {v.description}" for v in bad.field_violations)
-    message = fields or error.details() or error.code().name
-    if not reason and error.code() is grpc.StatusCode.UNAVAILABLE:
+    message = fields or words or code.name
+    if not reason and code is grpc.StatusCode.UNAVAILABLE:
         message = _cause(message, address)
-    if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+    if code is grpc.StatusCode.UNAUTHENTICATED:
         message = f"{message} (give a valid token by LOCKSERVICE_TOKEN or token=, or a client certificate)"
-    kind = _BY_CODE.get(error.code(), ServiceError)
-    name = f"{error.code().name} {reason}".rstrip()
-    return kind(f"{name}: {message}", error.code(), reason, retry_after)
+    kind = _BY_CODE.get(code, ServiceError)
+    name = f"{code.name} {reason}".rstrip()
+    return kind(f"{name}: {message}", code, reason, retry_after)
 
 
 def _cause(details: str, address: str) -> str:

@@ -18,6 +18,7 @@ class ConnectionOptions(TypedDict, total=False):
     key: str | Path | None
     insecure: bool
     retry_for: float
+    unary: bool
 
 
 class AcquireOptions(TypedDict, total=False):

@@ -33,7 +33,7 @@ def run(session: Session, resource: str, words: tuple[str, ...], owner: str | No
 async def _run(
     session: Session, resource: str, words: tuple[str, ...], owner: str | None, asked: dict[str, Any]
 ) -> int:
-    async with Client(owner=owner, retry_for=RETRY_S, **session.how) as client:
+    async with Client(owner=owner, retry_for=RETRY_S, unary=True, **session.how) as client:
         code: int | None = None
         try:
             async with client.lock(resource, on_lost="event", **asked) as lease:

@@ -58,7 +58,8 @@ class Session:
 
     def connect(self, owner: str | None = None) -> blocking.Client:
         """Opens a client."""
-        return blocking.Client(owner=owner, retry_for=RETRY_S, **self.how)
+        # A command makes few calls, too few for a stream to pay.
+        return blocking.Client(owner=owner, retry_for=RETRY_S, unary=True, **self.how)
 
     def show(self, value: dict[str, Any], text: str = "") -> None:
         """Prints a value: as JSON, or as text, or else a line a field."""
