@@ -31,8 +31,7 @@ async function pairs() {
 }
 
 async function hot() {
-  // As many tries as the run takes: by default it gives up after 10.
-  const redlock = new Redlock([redis], { retryCount: -1 });
+  const redlock = new Redlock([redis]);
   // What a run before left behind must not hold this one up.
   const name = `bench:hot:${process.pid}`;
   const grants = Array(callers).fill(0);
@@ -44,7 +43,8 @@ async function hot() {
   const worker = async (number) => {
     for (; performance.now() < began + length; ) {
       asked[number] = performance.now();
-      const lock = await redlock.acquire([name], TTL_MS);
+      // As many tries as the run takes: by default it gives up after 10.
+      const lock = await redlock.acquire([name], TTL_MS, { retryCount: -1 });
       const now = performance.now();
       waits.push(now - asked[number]);
       asked[number] = 0;
@@ -65,7 +65,7 @@ async function hot() {
     p50_ms: quantile(handoffs, 0.5),
     p99_ms: quantile(handoffs, 0.99),
     share: Math.min(...grants) / Math.max(1, ...grants),
-    longest_wait_ms: Math.max(...waits),
+    longest_wait_ms: quantile(waits, 1),
   };
 }
 

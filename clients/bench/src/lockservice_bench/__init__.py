@@ -1,1 +1,1 @@
-"""Measures lockservice beside an empty gRPC handler and redis-py's Lock, in one run."""
+"""Measures lockservice beside its peers, in one run."""

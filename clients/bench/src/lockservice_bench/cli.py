@@ -40,8 +40,9 @@ def main(rounds: int, seconds: float, out: Path, addr: str | None, callers: int,
     extent = _QUICK if quick else Extent(rounds, seconds, _WAITERS, SHARDS, out / "peers")
     found = uvloop.run(Suite(extent, lambda what: console.print(f"[dim]{what}")).run())
     out.mkdir(parents=True, exist_ok=True)
-    path = out / "bench.json"
-    path.write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")
+    raw, tables = out / "bench.json", out / "bench.md"
+    raw.write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")
+    tables.write_text(report.markdown(found), encoding="utf-8")
     report.show(console, found)
-    made = [path] if quick else [path, *plot.draw(found, out)]
-    console.print("raw numbers and plots:", *map(str, made))
+    made = [raw, tables] if quick else [raw, tables, *plot.draw(found, out)]
+    console.print("raw numbers, tables and plots:", *map(str, made))

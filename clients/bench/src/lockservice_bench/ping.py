@@ -2,6 +2,7 @@
 
 import asyncio
 import statistics
+import subprocess
 import sys
 import time
 from typing import Final
@@ -22,13 +23,10 @@ async def _ping(socket: str) -> None:
     print(statistics.median(times) * 1e3)  # noqa: T201  the parent reads it
 
 
-async def measure(command: list[str], socket: str) -> float:
+def measure(command: list[str], socket: str) -> float:
     """Runs it behind the words that place it, and returns the median in ms."""
-    process = await asyncio.create_subprocess_exec(
-        *command, sys.executable, "-m", "lockservice_bench.ping", socket, stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await process.communicate()
-    return float(out)
+    words = [*command, sys.executable, "-m", "lockservice_bench.ping", socket]
+    return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
 
 if __name__ == "__main__":

@@ -29,12 +29,38 @@ PEERS: Final = {
 }
 
 
+class Sheet(NamedTuple):
+    """A table: its title, its head and its rows of words."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+def sheets(found: Found) -> list[Sheet]:
+    """Returns the run as tables."""
+    m = Medians(found)
+    return [_pairs(m), _hot(m), _targets(m)]
+
+
 def show(console: Console, found: Found) -> None:
     """Prints everything."""
-    m = Medians(found)
-    console.print(_pairs(m), _hot(m), _targets(m))
+    for sheet in sheets(found):
+        table = Table(*sheet.head, title=sheet.title)
+        for row in sheet.rows:
+            table.add_row(*row)
+        console.print(table)
     for name in found.missing:
         console.print(f"left out: {name}")
+
+
+def markdown(found: Found) -> str:
+    """Writes everything as Markdown."""
+    lines: list[str] = []
+    for sheet in sheets(found):
+        cells = [sheet.head, ["---"] * len(sheet.head), *sheet.rows]
+        lines += [f"### {sheet.title}", *(f"| {' | '.join(row)} |" for row in cells), ""]
+    return "\n".join([*lines, *(f"Left out: {name}" for name in found.missing)])
 
 
 def _number(value: float | None) -> str:
@@ -43,39 +69,40 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"  # noqa: PLR2004  three digits either way
 
 
-def _pairs(m: Medians) -> Table:
-    columns = [f"{callers} callers" for callers in CALLERS]
-    table = Table("", *columns, "durability", title="Operations/s, and p50 of taking a lock that is free, ms")
+def _pairs(m: Medians) -> Sheet:
+    rows = []
     for peer, title in PEERS.items():
         cells = [
-            f"{_number(m.pairs(peer, callers))}  {_number(m.of(peer, 'pairs', callers, 'p50_ms'))}"
+            f"{_number(m.pairs(peer, callers))}; {_number(m.of(peer, 'pairs', callers, 'p50_ms'))}"
             for callers in CALLERS
         ]
         if m.pairs(peer, 1) is not None:
-            table.add_row(title.name, *cells, title.durability)
+            rows.append([title.name, *cells, title.durability])
     frames = _number(m.of("frames", "frames", FRAME_OPERATIONS, "operations_s"))
-    table.add_row(f"lockservice, messages of {FRAME_OPERATIONS}", "", frames, "", _EVERYSEC)
-    return table
+    rows.append([f"lockservice, messages of {FRAME_OPERATIONS}", "", frames, "", _EVERYSEC])
+    head = ["", *(f"{callers} callers" for callers in CALLERS), "durability"]
+    return Sheet("Operations/s; p50 in ms of taking a lock that is free", head, rows)
 
 
-def _hot(m: Medians) -> Table:
-    names = ("hand-offs/s", "p50 ms", "p99 ms", "worst/best worker", "longest wait ms")
+def _hot(m: Medians) -> Sheet:
     figures = ("handoffs_s", "p50_ms", "p99_ms", "share", "longest_wait_ms")
-    table = Table("", *names, title=f"One lock that {HOT_WORKERS} workers want")
-    for peer, title in PEERS.items():
-        if m.hot(peer, "share") is not None:
-            table.add_row(title.name, *(_number(m.hot(peer, figure)) for figure in figures))
-    return table
+    rows = [
+        [title.name, *(_number(m.hot(peer, figure)) for figure in figures)]
+        for peer, title in PEERS.items()
+        if m.hot(peer, "share") is not None
+    ]
+    head = ["", "hand-offs/s", "p50 ms", "p99 ms", "worst/best worker", "longest wait ms"]
+    return Sheet(f"One lock that {HOT_WORKERS} workers want", head, rows)
 
 
-def _targets(m: Medians) -> Table:
-    table = Table("", "measured", "at least", "aim", "reached", title="Targets (for what must be little: at most)")
+def _targets(m: Medians) -> Sheet:
+    rows = []
     for target in TARGETS:
         value = target.figure(m)
-        table.add_row(
-            target.what, _number(value), _number(target.least), _number(target.aim), _verdict(target, value)
-        )
-    return table
+        figures = [_number(number) for number in (value, target.least, target.aim)]
+        rows.append([target.what, *figures, _verdict(target, value)])
+    head = ["", "measured", "at least", "aim", "reached"]
+    return Sheet("Targets (at most, for what must be little)", head, rows)
 
 
 def _verdict(target: Target, value: float | None) -> str:

@@ -27,9 +27,9 @@ _KILLS: Final = 3
 @click.option("--control", type=click.Choice(("none", "blog")), default="none", help="Play a control group as well.")
 @click.option("--server", default=None, help="HOST:PORT of a lockservice that runs; else one is started.")
 @click.option("--ops", default=None, help="HOST:PORT of its ops port, for the hand-off's time.")
-@click.option("--pace", type=click.FloatRange(min=1), default=30.0, help="Seconds of the sale in one second.")
+@click.option("--pace", type=click.FloatRange(min=1), default=66.0, help="Seconds of the sale in one second.")
 @click.option("--workers", type=click.IntRange(1, 16), default=2, help="Processes.")
-@click.option("--slots", type=click.IntRange(1, 5_000), default=350, help="Events that each works on at once.")
+@click.option("--slots", type=click.IntRange(1, 5_000), default=600, help="Events that each works on at once.")
 @click.option("--kills", type=click.IntRange(0, 20), default=_KILLS, help="How often a worker is killed in act two.")
 @click.option("--locking/--no-locking", default=True, help="Without it act two must fail: a check of the audit.")
 def main(**how: Any) -> None:

@@ -11,11 +11,11 @@ OUTSIDE: Final = "sale:outside"
 # The last number that our books gave to an order.
 NUMBERS: Final = "sale:numbers"
 
-LEASE_S: Final = 6.0
+LEASE_S: Final = 4.0
 # Longer than it waits in the queue, an event is better handed back.
 WAIT_S: Final = 10.0
 # An entry that its worker has not been heard of for this long is given to another.
-SILENT_S: Final = 5.0
+SILENT_S: Final = 3.0
 HEARTBEAT_S: Final = 1.0
 # One that its worker could not work on yet is given to another, or to itself again, after this long.
 AGAIN_S: Final = 0.5
