@@ -1,6 +1,5 @@
 """How long a round trip to Redis takes from where the servers run. Run as a process with Redis' socket; prints ms."""
 
-import asyncio
 import statistics
 import subprocess
 import sys
