@@ -13,14 +13,6 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
-local function read(key)
-  local flat, fields = redis.call('HGETALL', key), {}
-  for i = 1, #flat, 2 do
-    fields[flat[i]] = flat[i + 1]
-  end
-  return fields
-end
-
 -- Tells a replica that one of its waiting calls should look again. The state in Redis is the truth and this only a
 -- hint: each is counted, so that the replica notices at its next sweep when one was lost. False: nobody heard it.
 -- A call is named REPLICA.NUMBER.

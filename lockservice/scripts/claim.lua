@@ -7,6 +7,14 @@
 
 local SETTLED_MS = 60000
 
+local function read(key)
+  local flat, fields = redis.call('HGETALL', key), {}
+  for i = 1, #flat, 2 do
+    fields[flat[i]] = flat[i + 1]
+  end
+  return fields
+end
+
 local function digest_of(name)
   return redis.sha1hex(name)
 end
