@@ -124,16 +124,17 @@ class Calls:
     Args:
         target: where the service is.
         unary: each call is a gRPC call of its own.
+        stream_age: seconds after which a session goes on on another stream.
     """
 
-    def __init__(self, target: Target, *, unary: bool) -> None:
+    def __init__(self, target: Target, *, unary: bool, stream_age: float) -> None:
         self._target = target
         self._channel = target.open()
         self._methods: dict[str, Any] = {}
         for service, prefix in (("LockService", _SERVICE), ("LockAdminService", _ADMIN)):
             for method in pb.DESCRIPTOR.services_by_name[service].methods:
                 self._add(prefix, method)
-        self._session = None if unary else Session(self._start_session, target.address)
+        self._session = None if unary else Session(self._start_session, target.address, stream_age=stream_age)
 
     def _add(self, prefix: str, method: Any) -> None:
         request, response = getattr(pb, method.input_type.name), getattr(pb, method.output_type.name)

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from lockservice_client.channel import Calls, Target
+from lockservice_client.options import Seconds, seconds
 
 T = TypeVar("T")
 
@@ -32,14 +33,16 @@ class Connection:
         insecure: bool = False,
         retry_for: float = 10.0,
         unary: bool = False,
+        stream_age: Seconds = 300.0,
     ) -> None:
         target = Target(address, token=token, ca=ca, cert=cert, key=key, insecure=insecure)
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}"
         self.address = target.address
         self.retry_for = retry_for
         # Renewals and releases have a connection of their own: behind many waiting acquires they could come too late.
-        self._asking = Calls(target, unary=unary)
-        self._keeping = Calls(target, unary=unary)
+        age = seconds(stream_age)
+        self._asking = Calls(target, unary=unary, stream_age=age)
+        self._keeping = Calls(target, unary=unary, stream_age=age)
         # 96 random bits tell clients apart, and a count the requests of one.
         self._request_prefix = secrets.token_hex(12)
         self._request_count = itertools.count()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,6 +20,8 @@ _LOOK_PAUSE_S: Final = 0.01
 _GIVE_BACK_S: Final = 5.0
 _CLOSE_S: Final = 1.0
 _NEVER: Final = float("inf")
+# Clients that were started together do not all move at one moment.
+_AGE_JITTER: Final = 0.1
 
 
 class Session:
@@ -29,14 +32,16 @@ class Session:
     Args:
         start: starts the gRPC stream.
         address: for messages.
+        stream_age: seconds after which another stream follows, which may lead to another replica.
     """
 
-    def __init__(self, start: Callable[[], Any], address: str) -> None:
+    def __init__(self, start: Callable[[], Any], address: str, *, stream_age: float) -> None:
         self.unsent: OrderedDict[int, Pending] = OrderedDict()
         self._start = start
         self._address = address
+        self._stream_age = stream_age
         self._stream: Stream | None = None
-        # A stream of a draining replica gets nothing new, but still answers.
+        # One that is too old, or of a draining replica, gets nothing new, but still answers.
         self._streams: set[Stream] = set()
         self._last_number = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -129,8 +134,12 @@ class Session:
 
     def _wake(self) -> None:
         stream = self._stream
+        if stream is not None and time.monotonic() >= stream.moves_at:
+            stream.retire()
+            stream = None
         if stream is None:
-            stream = self._stream = Stream(self._start, self)
+            age = self._stream_age * random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)  # noqa: S311  no secret
+            stream = self._stream = Stream(self._start, self, age=age)
             self._streams.add(stream)
         stream.wake()
 
@@ -140,8 +149,9 @@ class Session:
 
     def _withdraw(self, pending: Pending) -> None:
         """Sees to an operation whose caller has gone: its result may still come."""
-        if self.unsent.pop(pending.number, None) is None and pending.kind in _MAY_WAIT and self._stream is not None:
-            self._stream.cancel(pending.number)
+        if self.unsent.pop(pending.number, None) is None and pending.kind in _MAY_WAIT:
+            for stream in self._streams:
+                stream.cancel(pending.number)
 
     def _give_back(self, pending: Pending, answer: Any) -> None:
         """Frees what was granted to a caller that has gone, or others would be kept off until its ttl ends."""
@@ -157,7 +167,7 @@ class Session:
     def _retire(self, stream: Stream) -> None:
         if stream is self._stream:
             self._stream = None
-            stream.close()
+            stream.retire()
             self._wake_if_unsent()
 
     def _drop(self, stream: Stream, fault: Callable[[], ServiceError]) -> None:

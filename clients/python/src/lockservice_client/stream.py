@@ -66,15 +66,18 @@ class Stream:
     Attributes:
         open: what was sent and not answered, by number.
         heard_at: when something last came, on time.monotonic(); 0: never.
+        moves_at: when another stream shall follow it, on time.monotonic().
     """
 
-    def __init__(self, start: Callable[[], Any], source: Source) -> None:
+    def __init__(self, start: Callable[[], Any], source: Source, *, age: float) -> None:
         self.open: dict[int, Pending] = {}
         self.heard_at = 0.0
+        self.moves_at = time.monotonic() + age
         self._call = start()
         self._source = source
         self._cancels: deque[int] = deque()
         self._sleep: asyncio.Future[None] | None = None
+        self._retired = False
         self._no_more = False
         loop = asyncio.get_running_loop()
         self._writer = loop.create_task(self._write(), name="lockservice session writer")
@@ -91,6 +94,11 @@ class Stream:
         if number in self.open and not self._no_more:
             self._cancels.append(number)
             self.wake()
+
+    def retire(self) -> None:
+        """Takes no more operations, and closes when what is open has been answered or cancelled."""
+        self._retired = True
+        self.wake()
 
     def close(self) -> None:
         """Sends no more. The service answers what is open, and then ends the stream."""
@@ -118,6 +126,8 @@ class Stream:
         while self._cancels and count < OPERATIONS_PER_FRAME_MAX:
             frame.operations.add(cancel=pb.CancelOperation(id=self._cancels.popleft()))
             count += 1
+        if self._retired:
+            return frame if count else None
         unsent, sent, now = self._source.unsent, self.open, time.monotonic()
         room = min(OPERATIONS_PER_FRAME_MAX, count + OPEN_MAX - len(sent))
         while unsent and count < room and size < FRAME_BYTES_MAX:
@@ -138,6 +148,8 @@ class Stream:
                 frame = self._fill()
                 if frame is not None:
                     await self._call.write(frame)
+                elif self._retired and not self.open:
+                    self._no_more = True
                 elif not self._no_more:
                     self._sleep = asyncio.get_running_loop().create_future()
                     await self._sleep
@@ -168,5 +180,5 @@ class Stream:
             pending = sent.pop(result.id, None)
             if pending is not None:
                 answered(self, pending, result)
-        if self._source.unsent:
+        if self._retired or self._source.unsent:
             self.wake()
