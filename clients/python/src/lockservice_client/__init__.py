@@ -5,6 +5,7 @@
 
 from lockservice_client.claim import Claim
 from lockservice_client.client import Client
+from lockservice_client.delivery import Delivery, shopify_delivery
 from lockservice_client.errors import (
     Duplicate,
     Early,
@@ -28,6 +29,7 @@ __all__ = [
     "Claim",
     "Client",
     "Deduped",
+    "Delivery",
     "Duplicate",
     "Early",
     "Grant",
@@ -47,4 +49,5 @@ __all__ = [
     "Stale",
     "Unavailable",
     "Waiter",
+    "shopify_delivery",
 ]
