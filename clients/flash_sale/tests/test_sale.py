@@ -8,7 +8,20 @@ import pytest
 
 def play(*flags: str) -> subprocess.CompletedProcess[str]:
     """Plays act two."""
-    words = [sys.executable, "-m", "flash_sale", "--act", "two", "--orders", "300", "--pace", "100", *flags]
+    words = [
+        sys.executable,
+        "-m",
+        "flash_sale",
+        "--act",
+        "two",
+        "--orders",
+        "300",
+        "--pace",
+        "100",
+        "--languages",
+        "python",
+        *flags,
+    ]
     return subprocess.run(words, capture_output=True, text=True, check=False, timeout=110)
 
 
@@ -19,6 +32,16 @@ def test_with_lockservice_nothing_is_lost_and_nothing_done_twice() -> None:
 
     assert played.returncode == 0, played.stdout + played.stderr
     assert "lost or duplicated" not in played.stdout
+
+
+@pytest.mark.timeout(120)
+def test_an_outage_of_lockservice_loses_nothing() -> None:
+    """The shop hears 200 in time while lockservice is down, and afterwards all is done, and done once."""
+    played = play("--outage", "12", "--kills", "0")
+
+    assert played.returncode == 0, played.stdout + played.stderr
+    slowest = next(line for line in played.stdout.splitlines() if "slowest answer" in line)
+    assert float(slowest.split()[-3]) < 5_000
 
 
 @pytest.mark.timeout(120)

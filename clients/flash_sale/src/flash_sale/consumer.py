@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from flash_sale.names import AGAIN_S, GROUP, HEARTBEAT_S, OUTCOMES, SILENT_S, STREAM
+from flash_sale.names import AGAIN_S, GROUP, HEARTBEAT_S, OUTCOMES, SHARES, SILENT_S, STREAM
 from flash_sale.store import Store
 
 Entry = tuple[bytes, dict[bytes, bytes]]
@@ -104,6 +104,7 @@ class Consumer:
                 await self._hand_back(name)
                 return
             self._store.run("HINCRBY", OUTCOMES, outcome, 1)
+            self._store.run("HINCRBY", SHARES, self._name, 1)
             # In this order: should the worker die between them, the next XAUTOCLAIM tidies up.
             self._store.run("XDEL", STREAM, name)
             await self._store.run("XACK", STREAM, GROUP, name)

@@ -4,6 +4,12 @@ from typing import Final
 
 STREAM: Final = "sale:events"
 GROUP: Final = "workers"
+# Where the receiver takes webhooks in.
+PATH: Final = "/webhooks"
+# The secrets with which the shop may have signed its webhooks.
+SECRETS_VARIABLE: Final = "FLASH_SALE_SECRETS"
+# How many events each worker settled.
+SHARES: Final = "sale:shares"
 # How many events came to which end.
 OUTCOMES: Final = "sale:outcomes"
 # What was asked of the outside world, as it arrived there.

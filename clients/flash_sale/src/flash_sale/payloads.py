@@ -19,7 +19,7 @@ from flash_sale.shop import is_delta
 
 API_VERSION: Final = "2026-07"
 # What the shop and its app share; the shop signs with it.
-_SECRET: Final = b"hush"
+SECRET: Final = b"hush"
 _SHOP_ZONE: Final = timezone(timedelta(hours=-5))
 _FIRST_EDIT_ID: Final = 78_912_328_793_123_781
 _FIRST_REFUND_ID: Final = 890_088_186_047_892_319
@@ -55,7 +55,7 @@ def render(order: Order, event: Event, shop: str) -> Webhook:
 
 def sign(body: bytes) -> str:
     """Signs a body as the shop does."""
-    return base64.b64encode(hmac.digest(_SECRET, body, hashlib.sha256)).decode()
+    return base64.b64encode(hmac.digest(SECRET, body, hashlib.sha256)).decode()
 
 
 def nine_digits(ns: int) -> str:

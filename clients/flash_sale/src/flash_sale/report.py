@@ -41,7 +41,12 @@ _SECTIONS: Final[tuple[tuple[tuple[str, Callable[[Outcome], str]], ...], ...]] =
         ("events", lambda act: _number(act.events)),
         ("deliveries", lambda act: _number(act.deliveries)),
         ("workers killed", lambda act: _number(act.plan.kills)),
+        ("  their events, taken over", lambda act: _number(act.taken_over)),
         ("most events in flight", lambda act: _number(act.in_flight)),
+    ),
+    (
+        ("forged, refused with 401", lambda act: _number(act.forged)),
+        ("slowest answer to the shop", lambda act: _ms(act.answer_s)),
     ),
     (
         ("duplicates refused", _of("duplicate")),
@@ -67,9 +72,9 @@ _SECTIONS: Final[tuple[tuple[tuple[str, Callable[[Outcome], str]], ...], ...]] =
         ("variants with wrong stock", _found("wrong_stock")),
     ),
     (
-        ("lock latency p50", lambda act: _ms(act.lock_s[0])),
-        ("lock latency p99", lambda act: _ms(act.lock_s[1])),
-        ("hand-off p99", lambda act: _ms(act.handoff_s)),
+        ("lock latency p50", lambda act: _ms(act.latencies.lock_p50)),
+        ("lock latency p99", lambda act: _ms(act.latencies.lock_p99)),
+        ("hand-off p99", lambda act: _ms(act.latencies.handoff_p99)),
         ("time", lambda act: f"{act.seconds:.1f} s"),
     ),
 )
@@ -85,4 +90,6 @@ def table(outcomes: list[Outcome]) -> Table:
         for name, show in section:
             made.add_row(name, *(show(outcome) for outcome in outcomes))
         made.add_section()
+    for language in outcomes[0].plan.languages if outcomes else ():
+        made.add_row(f"settled by {language.name}", *(_number(act.shares[language.name]) for act in outcomes))
     return made

@@ -1,7 +1,6 @@
 """One act: a sale from its first event to the audit of its books."""
 
 import asyncio
-import itertools
 import secrets
 import tempfile
 import time
@@ -15,19 +14,22 @@ from typing import Any, Final
 import click
 import orjson
 
-from flash_sale import processes, service_metrics
+from flash_sale import processes
 from flash_sale.audit import Books, Findings, audit
-from flash_sale.blog import BlogReceiver
-from flash_sale.deliveries import deliver
+from flash_sale.crew import Crew, Place
+from flash_sale.deliveries import Delivery, deliver
 from flash_sale.guards import Guarding
-from flash_sale.names import GROUP, OUTCOMES, OUTSIDE, STREAM
+from flash_sale.languages import Language
+from flash_sale.names import GROUP, OUTCOMES, OUTSIDE, SHARES, STREAM
 from flash_sale.orders import count_events, generate
-from flash_sale.publisher import Publisher
+from flash_sale.sender import Sender
+from flash_sale.service import Latencies, Service
 from flash_sale.store import Store
 
 _LOOK_S: Final = 0.25
 # Longer than the slowest recovery by far: then something is broken.
 _STALLED_S: Final = 60.0
+_OUTAGE_AT: Final = 1 / 3
 _READ_AT_ONCE: Final = 1_000
 
 
@@ -40,9 +42,11 @@ class Plan:
         seed: decides everything about them and their deliveries.
         guarding: what stands between the events of one order.
         pace: seconds of the sale in one second.
+        languages: of the workers.
         workers: processes.
         slots: events that each of them works on at once.
         kills: how often one of them is killed and replaced.
+        outage: seconds for which lockservice is down in the middle of it.
         server: HOST:PORT of a lockservice that runs already; None: one is started.
         ops: HOST:PORT of its ops port, if it is known.
     """
@@ -51,9 +55,11 @@ class Plan:
     seed: int
     guarding: Guarding
     pace: float
+    languages: tuple[Language, ...]
     workers: int
     slots: int
     kills: int
+    outage: float = 0.0
     server: str | None = None
     ops: str | None = None
 
@@ -64,9 +70,12 @@ class Outcome:
 
     Attributes:
         outcomes: how many deliveries came to which end, and how often what else happened.
+        shares: how many deliveries the workers of each language settled.
         in_flight: the most deliveries that were with workers at one moment.
-        lock_s: p50 and p99 of the calls for a lease that was free, as the service sees them; None: unknown.
-        handoff_s: p99 from a release to the answer of the next waiter; None: unknown.
+        taken_over: deliveries that a killed worker had, and others brought to their end.
+        forged: webhooks with a wrong signature, all refused.
+        answer_s: the longest that the shop waited for the receiver's answer.
+        latencies: of the service.
         seconds: from the first process to the last settled event.
     """
 
@@ -74,9 +83,12 @@ class Outcome:
     events: int
     deliveries: int
     outcomes: Counter[str]
+    shares: Counter[str]
     in_flight: int
-    lock_s: tuple[float | None, float | None]
-    handoff_s: float | None
+    taken_over: int
+    forged: int
+    answer_s: float
+    latencies: Latencies
     seconds: float
     findings: Findings
 
@@ -94,66 +106,68 @@ class Sale:
         self._tell = tell
         # A shop of its own: what lockservice remembers of the shop of an earlier sale is no business of this one.
         self._shop = f"flash-sale-{secrets.token_hex(4)}.myshopify.com"
-        self._names = (f"worker-{number}" for number in itertools.count(1))
-        self._workers: list[processes.Process] = []
         self._killed = 0
+        self._taken_over = 0
         self._in_flight = 0
+        self._outage: asyncio.Task[None] | None = None
         self._leave = AsyncExitStack()
 
     async def play(self) -> Outcome:
         """Plays it and audits the books."""
         began = time.monotonic()
         async with self._leave:
-            directory = Path(self._leave.enter_context(tempfile.TemporaryDirectory(prefix="flash-sale-")))
-            redis, self._url = processes.start_redis(directory)
-            self._leave.push_async_callback(processes.stop, redis)
-            self._store = Store(self._url)
-            self._leave.push_async_callback(self._store.close)
-            await self._store.run("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
-            self._server, ops = await self._reach_server(directory)
-            before = await service_metrics.latencies(ops) if ops else None
             orders = generate(self._plan.orders, self._plan.seed)
             deliveries = deliver(orders, self._plan.seed)
+            await self._set_up()
             await self._run(deliveries)
             seconds = time.monotonic() - began
-            after = await service_metrics.latencies(ops) if ops else None
-            books = await self._books()
+            shares = await self._counts(SHARES)
             return Outcome(
                 plan=self._plan,
                 events=count_events(orders),
                 deliveries=len(deliveries),
-                outcomes=await self._outcomes(),
+                outcomes=await self._counts(OUTCOMES),
+                shares=sum((Counter({name.rpartition("-")[0]: n}) for name, n in shares.items()), Counter()),
                 in_flight=self._in_flight,
-                lock_s=(_part(before, after, "locks", 0.5), _part(before, after, "locks", 0.99)),
-                handoff_s=_part(before, after, "handoffs", 0.99),
+                taken_over=self._taken_over,
+                forged=self._sender.forged,
+                answer_s=self._sender.slowest_s,
+                latencies=await self._service.latencies(),
                 seconds=seconds,
-                findings=audit(orders, books, self._shop),
+                findings=audit(orders, await self._books(), self._shop),
             )
 
-    async def _reach_server(self, directory: Path) -> tuple[str | None, str | None]:
-        if self._plan.guarding != "lockservice":
-            return None, None
-        if self._plan.server is not None:
-            return self._plan.server, self._plan.ops
-        process, server, ops = await processes.start_lockservice(directory)
-        self._leave.push_async_callback(processes.stop, process)
-        return server, ops
+    async def _set_up(self) -> None:
+        plan, leave = self._plan, self._leave
+        directory = Path(leave.enter_context(tempfile.TemporaryDirectory(prefix="flash-sale-")))
+        redis, url, address = processes.start_redis(directory)
+        leave.push_async_callback(processes.stop, redis)
+        self._store = Store(url)
+        leave.push_async_callback(self._store.close)
+        await self._store.run("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM")
+        self._service = Service(directory, plan.server, plan.ops)
+        leave.push_async_callback(self._service.stop)
+        guarded = plan.guarding == "lockservice"
+        if guarded:
+            await self._service.start()
+        receiver, webhooks = await processes.start_receiver(url, blog=plan.guarding == "blog")
+        leave.push_async_callback(processes.stop, receiver)
+        self._sender = Sender(webhooks, self._store, shop=self._shop, pace=plan.pace)
+        server = self._service.address if guarded else None
+        self._crew = Crew(plan.languages, Place(url, address, plan.guarding, server, plan.slots))
+        leave.push_async_callback(self._crew.stop)
 
-    async def _run(self, deliveries: list[Any]) -> None:
-        receiver = BlogReceiver(self._store) if self._plan.guarding == "blog" else None
-        publisher = Publisher(self._store, shop=self._shop, pace=self._plan.pace, receiver=receiver)
-        self._leave.push_async_callback(self._stop_workers)
-        for _ in range(self._plan.workers):
-            self._start_worker()
-        playing = asyncio.create_task(publisher.play(deliveries), name="publisher")
+    async def _run(self, deliveries: list[Delivery]) -> None:
+        self._crew.start(self._plan.workers)
+        playing = asyncio.create_task(self._sender.play(deliveries), name="shop")
         try:
-            await self._watch(publisher, playing, len(deliveries))
+            await self._watch(playing, len(deliveries))
         finally:
             playing.cancel()
-        await self._stop_workers()
+        await self._crew.stop()
 
-    async def _watch(self, publisher: Publisher, playing: "asyncio.Task[None]", expected: int) -> None:
-        """Returns when every delivery is settled; kills workers in the meantime."""
+    async def _watch(self, playing: "asyncio.Task[None]", expected: int) -> None:
+        """Returns when every delivery is settled; disturbs the workers in the meantime."""
         last, settled_at = -1, time.monotonic()
         while True:
             everything = playing.done() and playing.result() is None
@@ -161,47 +175,38 @@ class Sale:
                 self._store.run("XLEN", STREAM), self._store.run("XPENDING", STREAM, GROUP)
             )
             self._in_flight = max(self._in_flight, pending["pending"])
-            publisher.backlog = length - pending["pending"]
-            settled = publisher.published - length + publisher.turned_away
+            self._sender.backlog = length - pending["pending"]
+            settled = self._sender.accepted - length
             self._tell(settled, expected)
             if everything and length == 0:
                 return
-            if settled != last:
+            if settled != last or self._service.down:
                 last, settled_at = settled, time.monotonic()
             if time.monotonic() > settled_at + _STALLED_S:
                 raise click.ClickException(
                     f"nothing was settled for {_STALLED_S:.0f} s; {length} deliveries are open"
                 )
-            self._check_workers()
-            if self._killed < self._plan.kills and settled * (self._plan.kills + 1) > expected * (self._killed + 1):
-                self._kill_worker()
+            self._crew.check()
+            await self._disturb(settled, expected)
             await asyncio.sleep(_LOOK_S)
 
-    def _start_worker(self) -> None:
-        name = next(self._names)
-        self._workers.append(
-            processes.start_worker(self._url, self._plan.guarding, self._server, name=name, slots=self._plan.slots)
-        )
+    async def _disturb(self, settled: int, expected: int) -> None:
+        """Kills a worker at equal distances; takes lockservice down at a third."""
+        if self._killed < self._plan.kills and settled * (self._plan.kills + 1) > expected * (self._killed + 1):
+            name = self._crew.kill()
+            self._killed += 1
+            pending = await self._store.run("XPENDING", STREAM, GROUP)
+            self._taken_over += sum(who["pending"] for who in pending["consumers"] if who["name"] == name.encode())
+        if self._plan.outage and self._outage is None and settled > expected * _OUTAGE_AT:
+            # The shop does not know of it, and goes on sending.
+            self._sender.patient = False
+            self._outage = asyncio.create_task(self._service.outage(self._plan.outage), name="outage")
+        if self._outage is not None and self._outage.done():
+            self._outage.result()
+            self._sender.patient = True
 
-    def _kill_worker(self) -> None:
-        """Kills the oldest worker in the middle of its work, and starts another."""
-        worker = self._workers.pop(0)
-        worker.kill()
-        worker.wait()
-        self._killed += 1
-        self._start_worker()
-
-    def _check_workers(self) -> None:
-        for worker in self._workers:
-            if worker.poll() is not None:
-                raise click.ClickException(f"a worker ended by itself with exit code {worker.returncode}")
-
-    async def _stop_workers(self) -> None:
-        await asyncio.gather(*(processes.stop(worker) for worker in self._workers))
-        self._workers.clear()
-
-    async def _outcomes(self) -> Counter[str]:
-        pairs = await self._store.run("HGETALL", OUTCOMES)
+    async def _counts(self, key: str) -> Counter[str]:
+        pairs = await self._store.run("HGETALL", key)
         return Counter({name.decode(): int(count) for name, count in pairs.items()})
 
     async def _books(self) -> Books:
@@ -216,11 +221,3 @@ class Sale:
             for key, text in zip(batch, await self._store.run("MGET", *batch), strict=True):
                 found[key.decode().removeprefix(prefix)] = orjson.loads(text)
         return found
-
-
-def _part(
-    before: service_metrics.Latencies | None, after: service_metrics.Latencies | None, what: str, part: float
-) -> float | None:
-    if before is None or after is None:
-        return None
-    return service_metrics.quantile(getattr(before, what), getattr(after, what), part)
