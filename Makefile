@@ -14,10 +14,10 @@ help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 20
 
 $(VENV)/.installed: pyproject.toml clients/python/pyproject.toml clients/flash_sale/pyproject.toml \
-  clients/bench/pyproject.toml
+  clients/bench/pyproject.toml clients/stand/pyproject.toml
 	test -d $(VENV) || python3 -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[embedded]' -e clients/python -e clients/flash_sale -e clients/bench --group dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[embedded]' -e clients/python -e clients/flash_sale -e clients/bench -e clients/stand --group dev
 	@touch $@
 
 setup: $(VENV)/.installed ## create .venv with the service, its embedded default, the Python client and lockctl
@@ -85,8 +85,15 @@ docs: setup ## write the README's tables of settings and metrics again
 serve: setup ## the service on the embedded default, until Ctrl-C
 	$(BIN)/lockservice serve
 
-test: setup ## run the tests
+test: setup ## run the tests of the service, of the sale, and of the clients in every language
 	$(BIN)/pytest -q
+	$(BIN)/python -m lockservice_stand run
+
+clients: setup ## build and test the clients; `make clients LANGUAGES="go node"` only these
+	$(BIN)/python -m lockservice_stand run $(LANGUAGES)
+
+bench-clients: setup ## the figures of the clients side by side; `make clients` builds them
+	$(BIN)/python -m lockservice_stand bench $(LANGUAGES)
 
 lint: setup ## check style, types and the direction of imports
 	@mkdir -p build
@@ -97,4 +104,4 @@ lint: setup ## check style, types and the direction of imports
 
 check: verify-generated lint-proto breaking lint check-deploy test ## what CI runs
 
-.PHONY: demo bench docs serve test lint check
+.PHONY: demo bench docs serve test clients bench-clients lint check

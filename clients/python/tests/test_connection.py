@@ -37,14 +37,14 @@ def tls_address(certificate: tuple[Path, Path]) -> Iterator[str]:
     server.stop(None).wait()
 
 
-async def test_plaintext_to_a_tls_server_is_named(tls_address: str) -> None:
+async def test_s27_plaintext_to_a_tls_server_is_named(tls_address: str) -> None:
     """Who forgot TLS is asked whether the server expects it."""
     async with Client(tls_address, retry_for=0.3) as client:
         with pytest.raises(Unavailable, match="does it expect TLS"):
             await client.acquire("x")
 
 
-async def test_tls_to_a_plaintext_server_is_named(service: Any, certificate: tuple[Path, Path]) -> None:
+async def test_s27_tls_to_a_plaintext_server_is_named(service: Any, certificate: tuple[Path, Path]) -> None:
     """Who speaks TLS to a plaintext server is told so."""
     async with Client(service.address, ca=certificate[0], retry_for=0.3) as client:
         with pytest.raises(Unavailable, match="does not speak TLS as this client does"):
@@ -60,7 +60,7 @@ async def test_a_closed_port_is_named() -> None:
             await client.acquire("x")
 
 
-async def test_a_token_does_not_cross_the_network_in_the_clear() -> None:
+async def test_s28_a_token_does_not_cross_the_network_in_the_clear() -> None:
     """A token needs TLS, loopback, or the caller's word."""
     with pytest.raises(ValueError, match="in the clear"):
         Client("db.example:50051", token="secret")
@@ -76,7 +76,7 @@ async def test_a_name_that_only_looks_local_is_not_loopback() -> None:
             Client(address, token="secret")
 
 
-async def test_address_and_owner_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_s36_address_and_owner_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """LOCKSERVICE_ADDR, else the loopback port; the owner names host and process."""
     monkeypatch.delenv("LOCKSERVICE_ADDR", raising=False)
     async with Client() as client:

@@ -57,7 +57,7 @@ async def drain(context: Any, _: PassOn) -> bytes:
     return bytes(await context.abort_with_status(rpc_status.to_status(status)))
 
 
-async def test_a_lost_reply_gives_the_same_lease(far_client: Client, proxy: Any, resource: str) -> None:
+async def test_s11_a_lost_reply_gives_the_same_lease(far_client: Client, proxy: Any, resource: str) -> None:
     """The retry after a lost reply carries the same ids and is given the lease that nobody heard of."""
     proxy.fault = times(1, lose_reply)
     answer = await far_client.acquire(resource, ttl=30)
@@ -70,14 +70,16 @@ async def test_a_lost_reply_gives_the_same_lease(far_client: Client, proxy: Any,
     assert lock.holder.fencing_token == answer.grant.fencing_token
 
 
-async def test_without_a_request_id_the_retry_would_be_refused(far_client: Client, proxy: Any, resource: str) -> None:
+async def test_s11_without_a_request_id_the_retry_would_be_refused(
+    far_client: Client, proxy: Any, resource: str
+) -> None:
     """The broken variant, a retry without memory, is told HELD by its own lease."""
     proxy.fault = times(1, lose_reply)
     answer = await far_client.acquire(resource, ttl=30, request_id="")
     assert answer.outcome == "held"
 
 
-async def test_a_lost_reply_leaves_first_first(far_client: Client, proxy: Any, resource: str) -> None:
+async def test_s20_a_lost_reply_leaves_first_first(far_client: Client, proxy: Any, resource: str) -> None:
     """Who claimed an event and did not hear it is still told FIRST."""
     proxy.fault = times(1, lose_reply)
     assert await far_client.first(resource)
@@ -174,7 +176,7 @@ async def test_a_renewal_that_is_forbidden_tells_at_once(far_client: Client, pro
     assert time.monotonic() - began < 1.0
 
 
-async def test_a_loss_is_told_before_the_lease_can_end(frozen: Any) -> None:
+async def test_s08_a_loss_is_told_before_the_lease_can_end(frozen: Any) -> None:
     """When the service freezes, the block has ended before the lease does, counted from its last renewal."""
     ttl = 1.5
     async with Client(frozen.address) as client:
@@ -229,14 +231,14 @@ async def _lateness(client: Client, far_client: Client, proxy: Any, resource: st
     return told_at - granted_at[0]
 
 
-async def test_a_slow_reply_does_not_stretch_the_lease(
+async def test_s16_a_slow_reply_does_not_stretch_the_lease(
     client: Client, far_client: Client, proxy: Any, resource: str
 ) -> None:
     """A holder whose renewal was answered late is told before anybody else is granted."""
     assert await _lateness(client, far_client, proxy, resource) < 0
 
 
-async def test_counting_from_the_reply_would_be_too_late(
+async def test_s16_counting_from_the_reply_would_be_too_late(
     client: Client, far_client: Client, proxy: Any, monkeypatch: pytest.MonkeyPatch, resource: str
 ) -> None:
     """The same check catches a client that counts from the reply."""

@@ -9,7 +9,7 @@ import pytest
 from lockservice_client import Client, Duplicate, Early, Held, InvalidRequest, LeaseLost, Refused, ServiceError, Stale
 
 
-async def test_a_block_holds_the_resource_and_gives_it_back(client: Client) -> None:
+async def test_s01_a_block_holds_the_resource_and_gives_it_back(client: Client) -> None:
     """Within the block others are refused by name; after it the next one goes on with a higher token."""
     async with client.lock("basic:1", ttl=timedelta(seconds=5)) as lease:
         assert 4 < lease.remaining <= 5
@@ -29,7 +29,7 @@ async def test_refusals_are_no_service_errors() -> None:
     assert not issubclass(ServiceError, Refused)
 
 
-async def test_an_exception_releases_as_retry(client: Client) -> None:
+async def test_s12_an_exception_releases_as_retry(client: Client) -> None:
     """A block that raises records neither event nor version, so its redelivery is processed."""
     for _ in range(2):
         with pytest.raises(KeyError):
@@ -41,7 +41,7 @@ async def test_an_exception_releases_as_retry(client: Client) -> None:
         await client.lock("retry:1", event_id="e", version=7).__aenter__()
 
 
-async def test_a_held_retry_lets_only_its_event_in(client: Client) -> None:
+async def test_s12_a_held_retry_lets_only_its_event_in(client: Client) -> None:
     """After `lease.retry(hold=…)` the same event comes first and another is refused."""
     async with client.lock("hold:1", event_id="a") as lease:
         lease.retry(hold=30)
@@ -53,7 +53,7 @@ async def test_a_held_retry_lets_only_its_event_in(client: Client) -> None:
         pass
 
 
-async def test_retry_hold_holds_after_an_exception(client: Client) -> None:
+async def test_s12_retry_hold_holds_after_an_exception(client: Client) -> None:
     """`retry_hold` keeps the resource when the block raises."""
     with pytest.raises(KeyError):
         async with client.lock("hold:2", event_id="a", retry_hold=30):
@@ -63,7 +63,7 @@ async def test_retry_hold_holds_after_an_exception(client: Client) -> None:
     assert lock.hold.event_id == "a"
 
 
-async def test_versions_are_ordered(client: Client) -> None:
+async def test_s14_versions_are_ordered(client: Client) -> None:
     """An older version is Stale, an equal one a tie, one too early is Early."""
     async with client.lock("version:1", version=5) as lease:
         assert not lease.tie
@@ -78,7 +78,7 @@ async def test_versions_are_ordered(client: Client) -> None:
         assert not lease.tie
 
 
-async def test_a_lease_is_renewed_past_its_ttl(client: Client) -> None:
+async def test_s06_a_lease_is_renewed_past_its_ttl(client: Client) -> None:
     """A block longer than several ttls keeps its lease."""
     async with client.lock("renewed:1", ttl=0.3) as lease:
         await asyncio.sleep(1.0)
@@ -86,7 +86,7 @@ async def test_a_lease_is_renewed_past_its_ttl(client: Client) -> None:
         assert not lease.lost.is_set()
 
 
-async def test_a_waiter_that_waited_long_holds_its_lease(client: Client) -> None:
+async def test_s16_a_waiter_that_waited_long_holds_its_lease(client: Client) -> None:
     """A lease granted after a wait of several ttls is renewed before the block begins, so it is believed in."""
     async with client.lock("waited:1", ttl=2):
         waiting = asyncio.create_task(client.lock("waited:1", ttl=0.4, wait=10).__aenter__())
@@ -99,7 +99,7 @@ async def test_a_waiter_that_waited_long_holds_its_lease(client: Client) -> None
     lease._renewal.abandon()
 
 
-async def test_a_forced_release_cancels_the_block(client: Client) -> None:
+async def test_s09_a_forced_release_cancels_the_block(client: Client) -> None:
     """Whose lease is taken away is cancelled and gets LeaseLost, and the task is not left cancelled."""
     began = time.monotonic()
     with pytest.raises(LeaseLost):  # noqa: PT012  the block is what is lost
@@ -161,7 +161,7 @@ async def _lost_behind_waiters(client: Client, far_client: Client, resource: str
     return lost
 
 
-async def test_renewals_do_not_queue_behind_waiting_acquires(
+async def test_s07_renewals_do_not_queue_behind_waiting_acquires(
     client: Client, far_client: Client, resource: str
 ) -> None:
     """While 100 acquires fill the connection that they wait on, a lease is renewed for three ttls."""
@@ -169,7 +169,7 @@ async def test_renewals_do_not_queue_behind_waiting_acquires(
 
 
 @pytest.mark.parametrize("far_client", ["unary"], indirect=True)
-async def test_renewals_on_the_same_channel_would_queue(client: Client, far_client: Client) -> None:
+async def test_s07_renewals_on_the_same_channel_would_queue(client: Client, far_client: Client) -> None:
     """The same check catches a client with one channel for everything."""
     own, far_client._keeping = far_client._keeping, far_client._asking
     assert await _lost_behind_waiters(client, far_client, "busy:2")
@@ -183,7 +183,7 @@ async def test_a_bad_field_is_named(client: Client) -> None:
     assert refused.value.reason == "INVALID_FIELD"
 
 
-async def test_a_repeated_request_id_gives_the_same_lease(client: Client) -> None:
+async def test_s11_a_repeated_request_id_gives_the_same_lease(client: Client) -> None:
     """The same id again is the same lease; other fields under it are refused by reason."""
     first = await client.acquire("same:1", request_id="r")
     again = await client.acquire("same:1", request_id="r")

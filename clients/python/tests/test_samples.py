@@ -29,7 +29,7 @@ def test_every_sample_has_a_promise() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PROMISED))
-def test_sample(name: str, service: Any) -> None:
+def test_s38_sample(name: str, service: Any) -> None:
     """It ends well, and its lines begin as promised."""
     environment = {**os.environ, "LOCKSERVICE_ADDR": service.address}
     command = (sys.executable, "-W", "error", str(SAMPLES / f"{name}.py"))

@@ -37,7 +37,7 @@ async def _frames_of_100(client: Client, proxy: Any, resource: str) -> int:
     return len(found)
 
 
-async def test_calls_of_one_moment_share_a_frame(session_client: Client, proxy: Any, resource: str) -> None:
+async def test_s33_calls_of_one_moment_share_a_frame(session_client: Client, proxy: Any, resource: str) -> None:
     """A hundred acquires that are asked for in one turn leave in one frame."""
     assert await _frames_of_100(session_client, proxy, resource) == 1
 
@@ -149,7 +149,7 @@ async def test_a_draining_replica_gets_nothing_new(
     assert len(streams) == 3
 
 
-async def test_without_sessions_calls_are_unary(proxy: Any, resource: str) -> None:
+async def test_s34_without_sessions_calls_are_unary(proxy: Any, resource: str) -> None:
     """A server without sessions is asked once a channel, and nobody hears of it."""
     proxy.no_sessions = grpc.StatusCode.UNIMPLEMENTED
     async with Client(proxy.address, retry_for=0.0) as client:
@@ -224,7 +224,7 @@ async def _hold(client: Client, resource: str) -> None:
         await asyncio.sleep(0.9)
 
 
-async def test_a_request_of_absurd_size_spares_the_stream(
+async def test_s30_a_request_of_absurd_size_spares_the_stream(
     session_client: Client, client: Client, proxy: Any, resource: str
 ) -> None:
     """What gRPC refuses for its size is refused alone, as by a unary call, and the stream goes on."""
@@ -249,7 +249,9 @@ async def test_a_refused_operation_spares_the_others(session_client: Client, res
     assert granted.outcome == "granted"
 
 
-async def test_close_leaves_no_task_and_no_caller(proxy: Any, client: Client, resource: str, until: Until) -> None:
+async def test_s32_close_leaves_no_task_and_no_caller(
+    proxy: Any, client: Client, resource: str, until: Until
+) -> None:
     """A client that is closed has told its callers, left the queue, and ended its tasks."""
     async with client.lock(resource):
         pass

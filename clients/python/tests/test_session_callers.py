@@ -33,14 +33,14 @@ async def _queue_after_cancel(client: Client, session_client: Client, resource: 
         return await queue()
 
 
-async def test_a_cancelled_call_leaves_the_queue(
+async def test_s05_a_cancelled_call_leaves_the_queue(
     client: Client, session_client: Client, resource: str, until: Until
 ) -> None:
     """Who cancels a waiting call waits at the service no longer."""
     assert await _queue_after_cancel(client, session_client, resource, until) == 0
 
 
-async def test_a_cancel_that_is_not_sent_would_be_seen(
+async def test_s05_a_cancel_that_is_not_sent_would_be_seen(
     client: Client, session_client: Client, resource: str, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same check catches a client that only forgets its call."""
@@ -65,7 +65,7 @@ def crossing(method: str, granted: asyncio.Event) -> Callable[..., Awaitable[byt
 
 
 @pytest.mark.parametrize("named", [None, "", "named"])
-async def test_a_grant_to_a_caller_that_has_gone_is_given_back(
+async def test_s31_a_grant_to_a_caller_that_has_gone_is_given_back(
     session_client: Client, client: Client, proxy: Any, resource: str, named: str | None
 ) -> None:
     """A cancel that crosses the grant frees the lease as RETRY; only who named the request may come back for it."""
@@ -80,7 +80,7 @@ async def test_a_grant_to_a_caller_that_has_gone_is_given_back(
     assert outcome == ("held" if named else "granted")
 
 
-async def test_a_claim_to_a_caller_that_has_gone_is_given_back(
+async def test_s31_a_claim_to_a_caller_that_has_gone_is_given_back(
     session_client: Client, client: Client, proxy: Any, resource: str
 ) -> None:
     """A cancel that crosses FIRST frees the key."""
@@ -94,7 +94,7 @@ async def test_a_claim_to_a_caller_that_has_gone_is_given_back(
     assert (await client.dedupe(resource, claim_ttl=30, wait=2)).outcome == "first"
 
 
-async def test_a_grant_in_the_turn_of_the_cancel_is_given_back(
+async def test_s31_a_grant_in_the_turn_of_the_cancel_is_given_back(
     session_client: Client, client: Client, resource: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A caller that is cancelled between the arrival of its grant and its next step leaves no lease."""

@@ -158,6 +158,11 @@ def closed_error() -> ServiceError:
     return ServiceError("this client is closed", grpc.StatusCode.CANCELLED)
 
 
+def unknown_error(what: str) -> ServiceError:
+    """Makes what a call ends in that a newer service has answered."""
+    return ServiceError(f"UNKNOWN: the service is newer than this client: {what}", grpc.StatusCode.UNKNOWN)
+
+
 def late_error() -> ServiceError:
     """Makes what an operation ends in whose time is over."""
     return ServiceError("DEADLINE_EXCEEDED: Deadline Exceeded", grpc.StatusCode.DEADLINE_EXCEEDED)

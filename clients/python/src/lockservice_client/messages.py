@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from lockservice_client import values
 from lockservice_client._stubs import lockservice_pb2 as pb
+from lockservice_client.errors import unknown_error
 from lockservice_client.options import Seconds, seconds
 
 _ACQUIRE: Final[dict[int, values.AcquireOutcome]] = {
@@ -61,7 +62,9 @@ def _holder(message: pb.Holder) -> values.Holder:
 
 def acquired(response: pb.AcquireResponse, sent_at: float) -> values.Acquired:
     """Reads the answer of an Acquire that was sent at sent_at."""
-    outcome = _ACQUIRE[response.outcome]
+    outcome = _ACQUIRE.get(response.outcome)
+    if outcome is None:
+        raise unknown_error(f"outcome {response.outcome}")
     grant = holder = None
     if outcome == "granted":
         lease = response.lease
@@ -69,15 +72,18 @@ def acquired(response: pb.AcquireResponse, sent_at: float) -> values.Acquired:
     elif response.HasField("holder"):
         holder = _holder(response.holder)
     completed_version = response.completed_version if response.HasField("completed_version") else None
-    previous_lease = _PREVIOUS[response.previous_lease]
+    previous_lease = _PREVIOUS.get(response.previous_lease, "")
     # By position: this is the hot path, and names double its cost.
     return values.Acquired(outcome, grant, holder, _span(response.waited), completed_version, previous_lease)
 
 
 def deduped(response: pb.DedupeResponse, sent_at: float) -> values.Deduped:
     """Reads the answer of a Dedupe that was sent at sent_at."""
+    outcome = _DEDUPE.get(response.outcome)
+    if outcome is None:
+        raise unknown_error(f"outcome {response.outcome}")
     return values.Deduped(
-        outcome=_DEDUPE[response.outcome],
+        outcome=outcome,
         claim_id=response.claim_id,
         first_seen=response.first_seen.ToDatetime(tzinfo=UTC),
         result=response.result,

@@ -117,6 +117,10 @@ class Renewal:
         self._task = asyncio.create_task(self._keep(), name="lockservice renewal")
 
     async def _keep(self) -> None:
+        if time.monotonic() >= self.deadline:
+            # The process was stopped, or its loop blocked. Others may hold it: a renewal would only take time.
+            self._tell("its time was over while this process did not run")
+            return
         try:
             # Whatever happens on the way, the holder hears of the loss in time.
             async with asyncio.timeout(self.deadline - time.monotonic()):

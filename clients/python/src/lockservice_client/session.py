@@ -9,10 +9,15 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any, Final
 
-import grpc
-
 from lockservice_client._stubs import lockservice_pb2 as pb
-from lockservice_client.errors import ServiceError, closed_error, late_error, operation_error, stream_error
+from lockservice_client.errors import (
+    ServiceError,
+    closed_error,
+    late_error,
+    operation_error,
+    stream_error,
+    unknown_error,
+)
 from lockservice_client.stream import Pending, Stream
 
 _MAY_WAIT: Final = ("acquire", "dedupe")
@@ -97,7 +102,7 @@ class Session:
         """Hands a result to its caller; what was granted to nobody is given back."""
         kind = result.WhichOneof("kind")
         if kind is None:
-            answer: Any = ServiceError("UNKNOWN: an answer of an unknown kind", grpc.StatusCode.UNKNOWN)
+            answer: Any = unknown_error("an answer of another kind")
         elif kind == "error":
             answer = operation_error(result.error, self._address)
             if answer.reason == "DRAINING":

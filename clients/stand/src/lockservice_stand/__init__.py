@@ -1,0 +1,1 @@
+"""Tests the clients of every language against real services, and against faults that these do not have."""
