@@ -1,0 +1,230 @@
+package lockservice
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	_ "embed"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/health" // has the balancer leave replicas that are not ready
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	pb "lockservice.dev/clients/go/lockservicev1"
+)
+
+const (
+	defaultAddress = "127.0.0.1:50051"
+	backoffMin     = 20 * time.Millisecond
+	backoffMax     = time.Second
+	// A waiting call is answered when its wait is over; this is for the way.
+	waitMargin = 5 * time.Second
+	// No good request is as large, and one that gRPC refuses for its size must not take the stream along.
+	operationBytesMax = 65_536
+	// The results of all operations of a session may come in one message, each with up to 4 KiB.
+	receiveBytesMax = 64 << 20
+)
+
+//go:embed service_config.json
+var serviceConfig string
+
+// target is an address and the credentials for it.
+type target struct {
+	address string
+	header  metadata.MD
+	options []grpc.DialOption
+}
+
+func newTarget(s *settings) (*target, error) {
+	t := &target{address: first(s.address, os.Getenv("LOCKSERVICE_ADDR"), defaultAddress)}
+	token := first(s.token, os.Getenv("LOCKSERVICE_TOKEN"))
+	secure := s.ca != "" || s.cert != ""
+	if token != "" && !secure && !s.insecure && !isLoopback(t.address) {
+		return nil, fmt.Errorf("the token would cross the network to %s in the clear: use TLS, or Insecure()", t.address)
+	}
+	if token != "" {
+		t.header = metadata.Pairs("authorization", "Bearer "+token)
+	}
+	creds := insecure.NewCredentials()
+	if secure {
+		config, err := tlsConfig(s)
+		if err != nil {
+			return nil, err
+		}
+		creds = credentials.NewTLS(config)
+	}
+	// gRPC's own pauses between connections grow to 2 min: a lease would run out beside a service that is back.
+	pauses := backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}
+	t.options = []grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultServiceConfig(serviceConfig),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: pauses, MinConnectTimeout: 2 * time.Second}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(receiveBytesMax)),
+	}
+	return t, nil
+}
+
+func tlsConfig(s *settings) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.ca != "" {
+		pem, err := os.ReadFile(s.ca)
+		if err != nil {
+			return nil, err
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s has no certificate in PEM", s.ca)
+		}
+	}
+	if s.cert != "" {
+		pair, err := tls.LoadX509KeyPair(s.cert, s.key)
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+func first(texts ...string) string {
+	for _, text := range texts {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+func isLoopback(address string) bool {
+	if strings.HasPrefix(address, "unix:") {
+		return true
+	}
+	host, _, err := net.SplitHostPort(strings.TrimPrefix(address, "dns:///"))
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+// how says how a call is made.
+type how struct {
+	// timeout is for one attempt, beside its wait.
+	timeout, retryFor, wait time.Duration
+	// givesBack: a grant that comes when the caller has gone is given back.
+	givesBack bool
+}
+
+// calls are those of one connection, which travel in a session where the service has them. A call that is unavailable,
+// or whose answer was lost, is repeated as it is: its ids make that safe. Nothing else is ever repeated.
+type calls struct {
+	target  *target
+	conn    *grpc.ClientConn
+	stub    pb.LockServiceClient
+	session *session
+}
+
+func newCalls(t *target, s *settings) (*calls, error) {
+	conn, err := grpc.NewClient(t.address, t.options...)
+	if err != nil {
+		return nil, err
+	}
+	made := &calls{target: t, conn: conn, stub: pb.NewLockServiceClient(conn)}
+	if !s.unary {
+		made.session = newSession(made.start, t.address, s.streamAge)
+	}
+	return made, nil
+}
+
+func (c *calls) start(ctx context.Context) (grpc.BidiStreamingClient[pb.SessionRequest, pb.SessionResponse], error) {
+	return c.stub.Session(metadata.NewOutgoingContext(ctx, c.target.header))
+}
+
+// call returns the response, and when the request that it answers left.
+func (c *calls) call(ctx context.Context, op operation, h how) (proto.Message, time.Time, error) {
+	began := time.Now()
+	sent, left, pause := began, h.wait, backoffMin
+	unary := c.session == nil || proto.Size(op.request()) > operationBytesMax
+	for {
+		limit := h.timeout
+		if h.wait > 0 {
+			limit = left + waitMargin
+		}
+		var answer proto.Message
+		var err error
+		if unary {
+			answer, err = c.unary(ctx, op, limit)
+		} else if answer, err = c.session.call(ctx, op, limit, h.givesBack); errors.Is(err, errNoSessions) {
+			unary = true
+			continue
+		}
+		if err == nil || !errors.Is(err, ErrUnavailable) {
+			return answer, sent, err
+		}
+		// Jitter keeps the clients of a service that comes back from arriving all at once.
+		delay := time.Duration(float64(pause) * (0.5 + rand.Float64()))
+		var fault *ServiceError
+		if errors.As(err, &fault) {
+			delay = max(delay, fault.RetryAfter)
+		}
+		if time.Since(began)+delay > max(h.retryFor, h.wait) {
+			return nil, sent, err
+		}
+		if err := sleep(ctx, delay); err != nil {
+			return nil, sent, err
+		}
+		pause = min(2*pause, backoffMax)
+		sent = time.Now()
+		if h.wait > 0 {
+			left = max(0, h.wait-time.Since(began))
+			op = op.waiting(left)
+		}
+	}
+}
+
+func (c *calls) unary(ctx context.Context, op operation, limit time.Duration) (proto.Message, error) {
+	limited, cancel := context.WithTimeout(metadata.NewOutgoingContext(ctx, c.target.header), limit)
+	defer cancel()
+	answer, err := op.unary(limited, c.stub)
+	switch {
+	case err == nil:
+		return answer, nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, grpc.ErrClientConnClosing):
+		return nil, closedError()
+	}
+	return nil, callError(status.Convert(err), c.target.address)
+}
+
+func (c *calls) close() {
+	if c.session != nil {
+		c.session.close()
+	}
+	_ = c.conn.Close()
+}
+
+func sleep(ctx context.Context, span time.Duration) error {
+	timer := time.NewTimer(span)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
