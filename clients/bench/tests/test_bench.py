@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
 from lockservice_bench import foreign, plot, report
 from lockservice_bench.suite import Found
 from lockservice_bench.targets import TARGETS, Medians
-from rich.console import Console
 
 
 def found(**changed: float) -> Found:

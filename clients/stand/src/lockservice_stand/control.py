@@ -17,7 +17,7 @@ from lockservice_stand.certificates import Certificates
 from lockservice_stand.faults import Faults
 from lockservice_stand.names import Names
 from lockservice_stand.proxy import Proxy
-from lockservice_stand.service import Service, Tls
+from lockservice_stand.service import Service, Store, Tls
 from lockservice_stand.strangers import Kind, Stranger
 
 ACTIONS: Final = ("kill", "terminate", "freeze", "thaw", "start")
@@ -38,6 +38,7 @@ class Control:
         self._services: dict[str, Service] = {}
         self._proxies: dict[str, tuple[Proxy, Faults]] = {}
         self._strangers: list[Stranger] = []
+        self._stores: list[Store] = []
 
     def application(self) -> web.Application:
         """Makes the application."""
@@ -52,6 +53,7 @@ class Control:
             ("GET", "/proxies/{id}", self._show_proxy),
             ("DELETE", "/proxies/{id}", self._stop_proxy),
             ("POST", "/strangers", self._start_stranger),
+            ("POST", "/stores", self._start_store),
         ):
             made.router.add_route(method, path, _answering(handler))
         return made
@@ -68,6 +70,8 @@ class Control:
             stranger.stop()
         for service in self._services.values():
             await asyncio.to_thread(service.stop)
+        for store in self._stores:
+            await asyncio.to_thread(store.stop)
         self._names.stop()
         self._leave.close()
 
@@ -171,6 +175,11 @@ class Control:
         await stranger.start()
         self._strangers.append(stranger)
         return {"address": stranger.address}
+
+    async def _start_store(self, _: web.Request) -> Any:
+        store = await asyncio.to_thread(Store, self._directory)
+        self._stores.append(store)
+        return {"address": store.address}
 
 
 def _need(right: object, message: str) -> None:

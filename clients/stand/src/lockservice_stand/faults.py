@@ -54,7 +54,11 @@ class Faults:
         if fault == "lose_reply":
             return await _end(context, grpc.StatusCode.UNAVAILABLE)
         if fault == "hold":
-            await self._let_go.wait()
+            try:
+                await self._let_go.wait()
+            except asyncio.CancelledError:
+                # The call has been answered: only its reply is late, and a cancel cannot call it back.
+                await self._let_go.wait()
         elif fault == "unknown_outcome":
             reply += _OUTCOME_99
         elif fault == "unknown_kind":

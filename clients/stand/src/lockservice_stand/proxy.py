@@ -94,7 +94,7 @@ class Proxy(grpc.GenericRpcHandler):
             try:
                 return await self.pass_on(path, request, context, unary=True)
             except grpc.aio.AioRpcError as error:
-                return bytes(await context.abort(error.code(), error.details(), error.trailing_metadata()))
+                return bytes(await context.abort(error.code(), error.details(), tuple(error.trailing_metadata())))
 
         return grpc.unary_unary_rpc_method_handler(handle)
 

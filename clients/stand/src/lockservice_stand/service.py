@@ -45,6 +45,26 @@ def free_port(hosts: Sequence[str]) -> int:
             return port
 
 
+class Store:
+    """A Redis of its own on a TCP port, for programs that keep things in one."""
+
+    def __init__(self, directory: Path) -> None:
+        port = free_port(["127.0.0.1"])
+        self.address = f"127.0.0.1:{port}"
+        path = directory / f"store-{port}.sock"
+        self._process = start(
+            _redis_program(), "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(path),
+            "--dir", str(directory), "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction",
+            log=directory / f"store-{port}.log",
+        )  # fmt: skip
+        _reach(path)
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._process.terminate()
+        self._process.wait(_STOP_S)
+
+
 class Replica:
     """One process of a service, which can be started again on its address."""
 
