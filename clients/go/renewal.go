@@ -16,7 +16,11 @@ const (
 	driftSpan = 10 * time.Millisecond
 	again     = 50 * time.Millisecond
 	firstMin  = time.Second
+	// Renewals that are due within this part of the ttl are made at one moment, the earliest, and share a message.
+	togetherPart = 100
 )
+
+var epoch = time.Now()
 
 // renew renews, and says whether it is still held; an error means that nobody knows.
 type renew func(ctx context.Context, timeout, retryFor time.Duration) (bool, error)
@@ -106,7 +110,8 @@ func (r *renewal) setTimer() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.stopped {
-		r.timer = time.AfterFunc(max(0, time.Until(r.sent.Add(r.ttl/3))), r.keep)
+		due := r.sent.Add(r.ttl / 3).Sub(epoch).Truncate(r.ttl / togetherPart)
+		r.timer = time.AfterFunc(max(0, due-time.Since(epoch)), r.keep)
 	}
 }
 

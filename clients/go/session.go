@@ -3,6 +3,7 @@ package lockservice
 import (
 	"context"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -184,6 +185,21 @@ func (s *session) giveBack(p *pending, answer proto.Message) {
 	}
 	ending := newPending(undo, giveBackWithin, false)
 	s.pend(ending)
+}
+
+// gather lets the goroutines that can run come first, for as long as they add to what waits to be sent. A call on its own
+// finds nobody to wait for.
+func (s *session) gather() {
+	for before := -1; ; {
+		s.mu.Lock()
+		count := len(s.unsent)
+		s.mu.Unlock()
+		if count == before || count >= operationsPerFrameMax {
+			return
+		}
+		before = count
+		runtime.Gosched()
+	}
 }
 
 // fill takes what one message holds of what waits to be sent.

@@ -120,6 +120,8 @@ func (s *stream) write(wire wireStream) {
 		}
 		select {
 		case <-s.wake:
+			// Whoever else is about to ask shares the message: one costs far more than what is in it.
+			s.session.gather()
 		case <-s.ctx.Done():
 			return
 		}

@@ -15,7 +15,6 @@ const CLOSE_MS = 1_000;
 // Clients that were started together do not all move at one moment.
 const AGE_JITTER = 0.1;
 const MAY_WAIT: ReadonlySet<Kind> = new Set(["acquire", "dedupe"]);
-const KINDS: readonly Kind[] = ["acquire", "release", "renew", "dedupe", "settle", "renewClaim"];
 
 /** What a call in a session is. */
 export interface Asked {
@@ -97,7 +96,7 @@ export class Session implements Source {
 
   /** Hands a result to its caller; what was granted to nobody is given back. */
   answered(stream: Stream, pending: Pending, result: OperationResult): void {
-    let answer: unknown = KINDS.map((kind) => result[kind]).find((response) => response !== undefined);
+    let answer: unknown = result[pending.kind];
     if (result.error) {
       const error = operationError(result.error, this.address);
       if (error.reason === "DRAINING") this.retire(stream);
