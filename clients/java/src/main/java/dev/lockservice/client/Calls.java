@@ -1,0 +1,125 @@
+package dev.lockservice.client;
+
+import com.google.common.util.concurrent.ListenableFuture;
+import com.google.protobuf.Message;
+import dev.lockservice.v1.LockServiceGrpc;
+import dev.lockservice.v1.LockServiceGrpc.LockServiceFutureStub;
+import dev.lockservice.v1.Operation;
+import io.grpc.ConnectivityState;
+import io.grpc.ManagedChannel;
+import java.time.Duration;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+
+/** The calls of one connection, which travel in a session where the service has them. */
+final class Calls {
+    /** gRPC's own pauses between connections grow to 2 min: a lease would run out beside a service that is back. */
+    private static final long RECONNECT_NANOS = Duration.ofMillis(100).toNanos();
+
+    private static final long CLOSE_S = 1;
+
+    final Loop loop;
+    final Faults faults;
+    private final ManagedChannel channel;
+    private final LockServiceFutureStub stub;
+    private final Session session;
+    private final Set<Call> pausing = new HashSet<>();
+    private boolean unary;
+    private boolean closing;
+    private long reconnectedNanos = System.nanoTime() - RECONNECT_NANOS;
+
+    /** How a call is made: the time for one attempt, beside its wait, and for all of them. */
+    record How(Duration timeout, Duration retryFor, Duration waiting, boolean givesBack) {}
+
+    /** Takes an operation back. */
+    interface Cancel {
+        void cancel();
+    }
+
+    Calls(Loop loop, Target target, ClientOptions options) {
+        this.loop = loop;
+        faults = new Faults(target.address());
+        channel = target.channel();
+        stub = LockServiceGrpc.newFutureStub(channel);
+        session = new Session(loop, LockServiceGrpc.newStub(channel), faults, options.streamAge);
+        unary = options.unary;
+    }
+
+    /** Makes a call; from any thread. It is told in the loop. */
+    Call call(Operation operation, How how, Call.Told told) {
+        Call made = new Call(this, operation, how, told);
+        loop.run(made::begin);
+        return made;
+    }
+
+    /** Sends it once; in the loop. */
+    Cancel send(Operation operation, long limitNanos, boolean givesBack, Pending.Told told) {
+        if (unary || operation.getSerializedSize() > Call.OPERATION_BYTES_MAX) {
+            return sendAlone(operation, limitNanos, told);
+        }
+        Pending pending = session.call(operation, limitNanos, givesBack, told);
+        return () -> session.leave(pending);
+    }
+
+    /** Goes on without sessions. */
+    void withoutSessions() {
+        unary = true;
+    }
+
+    /** Has a connection that has failed tried again now, or soon. */
+    void reconnect() {
+        if (System.nanoTime() - reconnectedNanos >= RECONNECT_NANOS
+                && channel.getState(false) == ConnectivityState.TRANSIENT_FAILURE) {
+            reconnectedNanos = System.nanoTime();
+            channel.resetConnectBackoff();
+        }
+    }
+
+    /** Says whether a call may wait for its repetition, and remembers that it does. */
+    boolean pauses(Call call) {
+        return !closing && pausing.add(call);
+    }
+
+    void goesOn(Call call) {
+        pausing.remove(call);
+    }
+
+    /** Closes the session, in the loop; whenClosed hears of it there. */
+    void close(Runnable whenClosed) {
+        closing = true;
+        List.copyOf(pausing).forEach(Call::close);
+        session.close(whenClosed);
+    }
+
+    /** Closes the connection, which may take a second. */
+    void disconnect() throws InterruptedException {
+        channel.shutdownNow().awaitTermination(CLOSE_S, TimeUnit.SECONDS);
+    }
+
+    private Cancel sendAlone(Operation operation, long limitNanos, Pending.Told told) {
+        if (closing) {
+            told.told(null, faults.closed());
+            return () -> {};
+        }
+        ListenableFuture<? extends Message> answer =
+                Operations.unary(operation, stub.withDeadlineAfter(limitNanos, TimeUnit.NANOSECONDS));
+        answer.addListener(() -> loop.run(() -> tell(answer, told)), Runnable::run);
+        return () -> answer.cancel(true);
+    }
+
+    private void tell(ListenableFuture<? extends Message> answer, Pending.Told told) {
+        if (answer.isCancelled()) {
+            return;
+        }
+        try {
+            told.told(answer.get(), null);
+        } catch (ExecutionException failed) {
+            told.told(null, closing ? faults.closed() : faults.ofCall(failed.getCause()));
+        } catch (InterruptedException impossible) {
+            throw new AssertionError(impossible);
+        }
+    }
+}
