@@ -3,22 +3,14 @@ package lockservice
 import (
 	"context"
 	"math/rand/v2"
-	"runtime"
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-
-	pb "lockservice.dev/clients/go/lockservicev1"
 )
 
-const (
-	giveBackWithin = 5 * time.Second
-	closeWithin    = time.Second
-	// Clients that were started together do not all move at one moment.
-	ageJitter = 0.1
-)
+// Clients that were started together do not all move at one moment.
+const ageJitter = 0.1
 
 // session carries operations over one stream at a time, and opens the next one when it has ended. What is asked for
 // while a message is being written leaves in the next one.
@@ -103,41 +95,6 @@ func (s *session) tooLate(p *pending) {
 	s.withdraw(p)
 }
 
-// close gives up what waits, lets the rest come through for up to a second, and ends the streams.
-func (s *session) close() {
-	s.mu.Lock()
-	s.closed = true
-	for _, p := range s.awaited() {
-		if p.op.waits() {
-			p.settle(nil, closedError())
-			s.withdraw(p)
-		}
-	}
-	s.emptied = make(chan struct{})
-	emptied := s.emptied
-	s.tellEmpty()
-	s.mu.Unlock()
-	late := time.NewTimer(closeWithin)
-	defer late.Stop()
-	select {
-	case <-emptied:
-	case <-late.C:
-	}
-	s.mu.Lock()
-	var ending []*stream
-	for stream := range s.streams {
-		ending = append(ending, stream)
-		s.drop(stream, closedError)
-	}
-	for _, p := range s.unsent {
-		p.settle(nil, closedError())
-	}
-	s.mu.Unlock()
-	for _, stream := range ending {
-		<-stream.done
-	}
-}
-
 // pend has an operation sent; the lock is held, as in all that follows.
 func (s *session) pend(p *pending) {
 	s.unsent = append(s.unsent, p)
@@ -174,197 +131,5 @@ func (s *session) withdraw(p *pending) {
 				stream.rouse()
 			}
 		}
-	}
-}
-
-// giveBack frees what was granted to a caller that has gone, or others would be kept off until its ttl ends.
-func (s *session) giveBack(p *pending, answer proto.Message) {
-	undo, granted := p.op.undo(answer)
-	if !granted || !p.givesBack || (s.closed && len(s.streams) == 0) {
-		return
-	}
-	ending := newPending(undo, giveBackWithin, false)
-	s.pend(ending)
-}
-
-// gather lets the goroutines that can run come first, for as long as they add to what waits to be sent. A call on its own
-// finds nobody to wait for.
-func (s *session) gather() {
-	for before := -1; ; {
-		s.mu.Lock()
-		count := len(s.unsent)
-		s.mu.Unlock()
-		if count == before || count >= operationsPerFrameMax {
-			return
-		}
-		before = count
-		runtime.Gosched()
-	}
-}
-
-// fill takes what one message holds of what waits to be sent.
-func (s *session) fill(stream *stream) (operations []*pb.Operation, closing bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(stream.cancels) > 0 && len(operations) < operationsPerFrameMax {
-		cancel := &pb.CancelOperation{Id: stream.cancels[0]}
-		operations = append(operations, &pb.Operation{Kind: &pb.Operation_Cancel{Cancel: cancel}})
-		stream.cancels = stream.cancels[1:]
-	}
-	if stream.retired || stream.noMore {
-		return operations, len(operations) == 0 && (stream.noMore || len(stream.open) == 0)
-	}
-	size, now := 0, time.Now()
-	for len(s.unsent) > 0 && len(operations) < operationsPerFrameMax && len(stream.open) < openMax && size < frameBytesMax {
-		p := s.unsent[0]
-		s.unsent = s.unsent[1:]
-		if p.over {
-			continue
-		}
-		s.last++
-		p.op.wire.Id = s.last
-		p.sent = now
-		stream.open[s.last] = p
-		size += proto.Size(p.op.wire)
-		operations = append(operations, p.op.wire)
-	}
-	return operations, false
-}
-
-// take hands results to their callers; what was granted to nobody is given back.
-func (s *session) take(stream *stream, frame *pb.SessionResponse) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	stream.heard = time.Now()
-	for _, result := range frame.GetResults() {
-		p := stream.open[result.GetId()]
-		if p == nil {
-			continue
-		}
-		delete(stream.open, result.GetId())
-		s.answer(stream, p, result)
-	}
-	if stream.retired || len(s.unsent) > 0 {
-		stream.rouse()
-	}
-	s.tellEmpty()
-}
-
-func (s *session) answer(stream *stream, p *pending, result *pb.OperationResult) {
-	answer := response(result)
-	var err error
-	if said := result.GetError(); said != nil {
-		err = callError(status.FromProto(said), s.address)
-		if fault, ok := err.(*ServiceError); ok && fault.Reason == "DRAINING" {
-			s.retire(stream)
-		}
-	} else if answer == nil {
-		err = unknownError("an answer of another kind")
-	}
-	if p.over {
-		s.giveBack(p, answer)
-		return
-	}
-	p.settle(answer, err)
-}
-
-func (s *session) retire(stream *stream) {
-	stream.retired = true
-	stream.rouse()
-	if stream == s.stream {
-		s.stream = nil
-		s.goOn()
-	}
-}
-
-// ended fails what was open, so that it is repeated on the next stream.
-func (s *session) ended(stream *stream, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.streams[stream] {
-		return
-	}
-	fault := func() error { return streamError(err, s.address) }
-	current := stream == s.stream
-	s.forget(stream, fault)
-	if current && err == nil && !stream.heard.IsZero() {
-		// A replica may end a stream for its age. What was not sent has lost nothing.
-		s.goOn()
-	} else if current {
-		for _, p := range s.unsent {
-			p.settle(nil, fault())
-		}
-		s.unsent = nil
-	}
-	s.tellEmpty()
-}
-
-func (s *session) drop(stream *stream, fault func() error) {
-	s.forget(stream, fault)
-	stream.drop()
-	if !s.closed {
-		s.goOn()
-	}
-}
-
-func (s *session) forget(stream *stream, fault func() error) {
-	delete(s.streams, stream)
-	stream.noMore = true
-	if stream == s.stream {
-		s.stream = nil
-	}
-	for _, p := range stream.open {
-		p.settle(nil, fault())
-	}
-	clear(stream.open)
-}
-
-// goOn opens the next stream if something waits to be sent.
-func (s *session) goOn() {
-	if len(s.unsent) > 0 && s.stream == nil {
-		s.open()
-		s.stream.rouse()
-	}
-}
-
-func (s *session) awaited() []*pending {
-	var found []*pending
-	for _, p := range s.unsent {
-		if !p.over {
-			found = append(found, p)
-		}
-	}
-	for stream := range s.streams {
-		for _, p := range stream.open {
-			if !p.over {
-				found = append(found, p)
-			}
-		}
-	}
-	return found
-}
-
-// tellEmpty closes the streams when a closed session has nothing open any more.
-func (s *session) tellEmpty() {
-	if s.emptied == nil {
-		return
-	}
-	for _, p := range s.unsent {
-		if !p.over {
-			return
-		}
-	}
-	for stream := range s.streams {
-		if len(stream.open) > 0 {
-			return
-		}
-	}
-	for stream := range s.streams {
-		stream.noMore = true
-		stream.rouse()
-	}
-	if len(s.streams) == 0 {
-		close(s.emptied)
-		s.emptied = nil
 	}
 }
