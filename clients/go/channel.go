@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	_ "embed"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"strings"
@@ -28,8 +26,6 @@ import (
 
 const (
 	defaultAddress = "127.0.0.1:50051"
-	backoffMin     = 20 * time.Millisecond
-	backoffMax     = time.Second
 	// A waiting call is answered when its wait is over; this is for the way.
 	waitMargin = 5 * time.Second
 	// No good request is as large, and one that gRPC refuses for its size must not take the stream along.
@@ -37,9 +33,6 @@ const (
 	// The results of all operations of a session may come in one message, each with up to 4 KiB.
 	receiveBytesMax = 64 << 20
 )
-
-//go:embed service_config.json
-var serviceConfig string
 
 // target is an address and the credentials for it.
 type target struct {
@@ -71,6 +64,8 @@ func newTarget(s *settings) (*target, error) {
 	t.options = []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultServiceConfig(serviceConfig),
+		// Calls are repeated here, by the policy in it.
+		grpc.WithDisableRetry(),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: pauses, MinConnectTimeout: 2 * time.Second}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(receiveBytesMax)),
@@ -157,7 +152,7 @@ func (c *calls) start(ctx context.Context) (grpc.BidiStreamingClient[pb.SessionR
 // call returns the response, and when the request that it answers left.
 func (c *calls) call(ctx context.Context, op operation, h how) (proto.Message, time.Time, error) {
 	began := time.Now()
-	sent, left, pause := began, h.wait, backoffMin
+	sent, left, pausing := began, h.wait, retries.pauses()
 	unary := c.session == nil || proto.Size(op.request()) > operationBytesMax
 	for {
 		limit := h.timeout
@@ -175,8 +170,7 @@ func (c *calls) call(ctx context.Context, op operation, h how) (proto.Message, t
 		if err == nil || !errors.Is(err, ErrUnavailable) {
 			return answer, sent, err
 		}
-		// Jitter keeps the clients of a service that comes back from arriving all at once.
-		delay := time.Duration(float64(pause) * (0.5 + rand.Float64()))
+		delay := pausing()
 		var fault *ServiceError
 		if errors.As(err, &fault) {
 			delay = max(delay, fault.RetryAfter)
@@ -187,7 +181,6 @@ func (c *calls) call(ctx context.Context, op operation, h how) (proto.Message, t
 		if err := sleep(ctx, delay); err != nil {
 			return nil, sent, err
 		}
-		pause = min(2*pause, backoffMax)
 		sent = time.Now()
 		if h.wait > 0 {
 			left = max(0, h.wait-time.Since(began))

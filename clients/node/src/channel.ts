@@ -12,13 +12,11 @@ import {
 import { callError, closedError, NoSessions, Unavailable } from "./errors.js";
 import { LockServiceClient } from "./generated/lockservice/v1/lockservice.js";
 import { type ClientOptions, toDuration } from "./options.js";
-import serviceConfig from "./service_config.json" with { type: "json" };
+import { pauses, SERVICE_CONFIG } from "./retry.js";
 import { Session } from "./session.js";
 import type { Kind } from "./stream.js";
 
 export const DEFAULT_ADDRESS = "127.0.0.1:50051";
-const BACKOFF_MS_MIN = 20;
-const BACKOFF_MS_MAX = 1_000;
 // A waiting call is answered when its wait is over; this is for the way.
 const WAIT_MARGIN_MS = 5_000;
 // No good request is as large, and one that gRPC refuses for its size must not take the stream along.
@@ -33,7 +31,9 @@ export const CHANNEL_OPTIONS: ChannelOptions = {
   // gRPC's own pauses between connections grow to 2 min: a lease would run out beside a service that is back.
   "grpc.initial_reconnect_backoff_ms": 100,
   "grpc.max_reconnect_backoff_ms": 1_000,
-  "grpc.service_config": JSON.stringify(serviceConfig),
+  "grpc.service_config": SERVICE_CONFIG,
+  // Calls are repeated here, by the policy in it.
+  "grpc.enable_retries": 0,
 };
 
 /** An address and the credentials for it. Throws TypeError when a token would be sent in the clear. */
@@ -108,7 +108,7 @@ export class Calls {
     const began = performance.now();
     let sentAt = began;
     let left = wait;
-    let pause = BACKOFF_MS_MIN;
+    const pausing = pauses();
     for (;;) {
       signal?.throwIfAborted();
       const limit = left + (wait ? WAIT_MARGIN_MS : timeout);
@@ -133,11 +133,9 @@ export class Calls {
         if (!(error instanceof Unavailable)) throw error;
         fault = error;
       }
-      // Jitter keeps the clients of a service that comes back from arriving all at once.
-      const delay = Math.max(pause * (0.5 + Math.random()), fault.retryAfter ?? 0);
+      const delay = Math.max(pausing.next().value, fault.retryAfter ?? 0);
       if (performance.now() + delay > began + Math.max(retryFor, wait)) throw fault;
       await sleep(delay, undefined, signal ? { signal } : {}).catch(() => signal?.throwIfAborted());
-      pause = Math.min(pause * 2, BACKOFF_MS_MAX);
       sentAt = performance.now();
       if (wait) {
         left = Math.max(0, began + wait - sentAt);

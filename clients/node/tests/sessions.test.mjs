@@ -129,7 +129,8 @@ test("S36 address and token come from the environment", async () => {
 test("S37 the service config is the shared one", () => {
   const shared = JSON.parse(readFileSync(`${CLIENTS}/service_config.json`, "utf8"));
   const bundle = readFileSync(createRequire(import.meta.url).resolve("lockservice-client"), "utf8");
-  const [, name] = /"grpc.service_config": JSON.stringify\((\w+)\)/.exec(bundle);
+  assert.match(bundle, /"grpc.service_config": SERVICE_CONFIG/);
+  const [, name] = /SERVICE_CONFIG = JSON.stringify\((\w+)\)/.exec(bundle);
   const [, text] = new RegExp(`var ${name} = (\\{[\\s\\S]*?\\n\\});`).exec(bundle);
   assert.deepEqual(new Function(`return ${text}`)(), shared);
 });

@@ -1,6 +1,7 @@
 """Promises of `clients/scenarios.md` about faults, on services of the stand."""
 
 import asyncio
+import itertools
 import json
 import threading
 import time
@@ -13,6 +14,7 @@ import grpc
 import pytest
 
 from lockservice_client import Client, NotAllowed, ServiceError, Unavailable, channel as channel_module
+from lockservice_client.retry import pauses
 from lockservice_stand.stand import Stand
 
 
@@ -227,5 +229,10 @@ def test_s37_the_service_config_is_the_shared_one() -> None:
     """The same bytes in every package, and what the channel is made with."""
     own = files("lockservice_client").joinpath("service_config.json").read_text(encoding="utf-8")
     assert own == SHARED.read_text(encoding="utf-8")
-    assert ("grpc.service_config", own) in channel_module._options()
+    assert ("grpc.service_config", own) in channel_module._OPTIONS
+    assert ("grpc.enable_retries", 0) in channel_module._OPTIONS
     assert json.loads(own)["healthCheckConfig"]["serviceName"] == "lockservice.v1.LockService"
+    policy = json.loads(own)["methodConfig"][0]["retryPolicy"]
+    first, *later = itertools.islice(pauses(), 9)
+    assert 0.5 <= first / float(policy["initialBackoff"].rstrip("s")) <= 1.5
+    assert 0.5 <= later[-1] / float(policy["maxBackoff"].rstrip("s")) <= 1.5

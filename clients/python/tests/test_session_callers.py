@@ -126,7 +126,7 @@ async def test_a_call_without_an_answer_ends_in_time(session_client: Client, pro
     for unary, streams in ((False, 2), (True, 2), (False, 3)):
         client = Client(proxy.address, unary=True) if unary else session_client
         began = time.monotonic()
-        with pytest.raises(ServiceError, match=r"^DEADLINE_EXCEEDED: Deadline Exceeded") as ended:
+        with pytest.raises(ServiceError, match=r"^DEADLINE_EXCEEDED: .*Deadline Exceeded") as ended:
             await client.renew(resource, answer.grant.lease_id, timeout=0.2)
         assert 0.19 < time.monotonic() - began < 0.4
         assert ended.value.code is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -2,10 +2,8 @@
 
 import asyncio
 import os
-import random
 import time
 from collections.abc import Callable
-from importlib.resources import files
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -14,12 +12,11 @@ import grpc
 
 from lockservice_client._stubs import lockservice_pb2 as pb
 from lockservice_client.errors import NoSessions, ServiceError, Unavailable, closed_error, service_error
+from lockservice_client.retry import SERVICE_CONFIG, pauses
 from lockservice_client.session import Session
 from lockservice_client.stream import Pending
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
-_BACKOFF_S_MIN: Final = 0.02
-_BACKOFF_S_MAX: Final = 1.0
 # A waiting call is answered when its wait is over; this is for the way.
 _WAIT_MARGIN_S: Final = 5.0
 _SERVICE: Final = "/lockservice.v1.LockService/"
@@ -47,6 +44,9 @@ _OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 2_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.service_config", SERVICE_CONFIG),
+    # Calls are repeated here, by the policy in it.
+    ("grpc.enable_retries", 0),
 )
 
 
@@ -85,8 +85,8 @@ class Target:
     def open(self) -> grpc.aio.Channel:
         """Opens a channel with a connection of its own."""
         if self._tls is None:
-            return grpc.aio.insecure_channel(self.address, options=_options())
-        return grpc.aio.secure_channel(self.address, self._credentials(), options=_options())
+            return grpc.aio.insecure_channel(self.address, options=list(_OPTIONS))
+        return grpc.aio.secure_channel(self.address, self._credentials(), options=list(_OPTIONS))
 
     def open_blocking(self) -> grpc.Channel:
         """Opens a channel for code without an event loop."""
@@ -108,11 +108,6 @@ def _is_loopback(address: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _options() -> list[tuple[str, Any]]:
-    config = files("lockservice_client").joinpath("service_config.json").read_text(encoding="utf-8")
-    return [*_OPTIONS, ("grpc.service_config", config)]
 
 
 class Calls:
@@ -173,7 +168,7 @@ class Calls:
             ServiceError: of the last attempt.
         """
         began = time.monotonic()
-        sent_at, left, pause = began, wait, _BACKOFF_S_MIN
+        sent_at, left, pausing = began, wait, pauses()
         while True:
             limit = left + (_WAIT_MARGIN_S if wait else timeout)
             try:
@@ -190,12 +185,10 @@ class Calls:
                 fault = error
             else:
                 return response, sent_at
-            # Jitter keeps the clients of a service that comes back from arriving all at once.
-            delay = max(pause * random.uniform(0.5, 1.5), fault.retry_after or 0.0)  # noqa: S311  no secret
+            delay = max(next(pausing), fault.retry_after or 0.0)
             if time.monotonic() + delay > began + max(retry_for, wait):
                 raise fault
             await asyncio.sleep(delay)
-            pause = min(pause * 2, _BACKOFF_S_MAX)
             sent_at = time.monotonic()
             if wait:
                 left = max(0.0, began + wait - sent_at)

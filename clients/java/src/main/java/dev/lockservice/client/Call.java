@@ -7,7 +7,6 @@ import dev.lockservice.client.Faults.NoSessionsException;
 import dev.lockservice.v1.Operation;
 import java.time.Duration;
 import java.util.concurrent.Future;
-import java.util.concurrent.ThreadLocalRandom;
 
 /**
  * A call that is repeated, as it is, while the service is unavailable or when its answer was lost: its ids make that
@@ -17,8 +16,6 @@ final class Call {
     /** No good request is as large, and one that gRPC refuses for its size must not take the stream along. */
     static final int OPERATION_BYTES_MAX = 65_536;
 
-    private static final long PAUSE_MIN_NANOS = Duration.ofMillis(20).toNanos();
-    private static final long PAUSE_MAX_NANOS = Duration.ofSeconds(1).toNanos();
     /** A waiting call is answered when its wait is over; this is for the way. */
     private static final long WAIT_MARGIN_NANOS = Duration.ofSeconds(5).toNanos();
 
@@ -33,7 +30,7 @@ final class Call {
     private final long beganNanos = System.nanoTime();
     private Operation operation;
     private long sentNanos = beganNanos;
-    private long pauseNanos = PAUSE_MIN_NANOS;
+    private int repetitions;
     private Cancel attempt = () -> {};
     private Future<?> pause;
     private boolean cancelled;
@@ -100,15 +97,14 @@ final class Call {
     }
 
     private void again(ServiceException fault) {
-        // Jitter keeps the clients of a service that comes back from arriving all at once.
-        long delay = (long) (pauseNanos * (0.5 + ThreadLocalRandom.current().nextDouble()));
-        delay = Math.max(delay, fault.retryAfter().toNanos());
+        long pauseNanos = RetryPolicy.RETRIES.pauseNanos(repetitions);
+        long delay = Math.max(pauseNanos, fault.retryAfter().toNanos());
         long within = Math.max(how.retryFor().toNanos(), how.waiting().toNanos());
         if (System.nanoTime() - beganNanos + delay > within || !calls.pauses(this)) {
             told.told(null, sentNanos, fault);
             return;
         }
-        pauseNanos = Math.min(2 * pauseNanos, PAUSE_MAX_NANOS);
+        repetitions++;
         pause = calls.loop.after(delay, this::repeat);
     }
 

@@ -1,7 +1,5 @@
 package dev.lockservice.client;
 
-import com.google.gson.Gson;
-import com.google.gson.reflect.TypeToken;
 import io.grpc.ChannelCredentials;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
@@ -11,11 +9,7 @@ import io.grpc.Metadata;
 import io.grpc.TlsChannelCredentials;
 import io.grpc.stub.MetadataUtils;
 import java.io.IOException;
-import java.io.InputStream;
-import java.io.InputStreamReader;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
-import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -59,7 +53,9 @@ final class Target {
             header.put(AUTHORIZATION, "Bearer " + token);
         }
         return builder()
-                .defaultServiceConfig(serviceConfig())
+                .defaultServiceConfig(RetryPolicy.SERVICE_CONFIG)
+                // Calls are repeated here, by the policy in it.
+                .disableRetry()
                 .keepAliveTime(KEEPALIVE_S, TimeUnit.SECONDS)
                 .keepAliveTimeout(KEEPALIVE_TIMEOUT_S, TimeUnit.SECONDS)
                 .maxInboundMessageSize(RECEIVE_BYTES_MAX)
@@ -75,15 +71,6 @@ final class Target {
         } catch (IllegalArgumentException wrong) {
             String why = "a certificate or key cannot be read (a key must be in PKCS #8: openssl pkcs8 -topk8 -nocrypt): ";
             throw new IllegalArgumentException(why + wrong.getMessage(), wrong);
-        }
-    }
-
-    private static Map<String, ?> serviceConfig() {
-        try (InputStream file = Target.class.getResourceAsStream("service_config.json");
-                InputStreamReader text = new InputStreamReader(file, StandardCharsets.UTF_8)) {
-            return new Gson().fromJson(text, new TypeToken<Map<String, Object>>() {}.getType());
-        } catch (IOException unreadable) {
-            throw new UncheckedIOException(unreadable);
         }
     }
 
