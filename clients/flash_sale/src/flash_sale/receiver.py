@@ -16,9 +16,12 @@ from typing import Final
 import click
 import orjson
 import uvloop
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
 from redis import RedisError
 
+from flash_sale import garbage
 from flash_sale.blog import BlogReceiver
 from flash_sale.event import Event
 from flash_sale.names import OUTCOMES, PATH, SECRETS_VARIABLE, STREAM
@@ -47,8 +50,10 @@ class Receiver:
         self._blog = blog
         self._seen: set[str] = set()
 
-    async def receive(self, request: web.Request) -> web.Response:
+    async def receive(self, request: web.BaseRequest) -> web.Response:
         """Answers 200 when the event is on the stream, and not before."""
+        if request.method != "POST" or request.path != PATH:
+            return web.Response(status=404)
         # The signature is over the bytes as they came: JSON that was read and written again has others.
         body = await request.read()
         if not self._is_signed(body, request.headers.get("X-Shopify-Hmac-Sha256", "")):
@@ -98,13 +103,13 @@ def main(*, redis: str, blog: bool) -> None:
 
 
 async def _until_told(redis: str, secrets: tuple[bytes, ...], *, blog: bool) -> None:
+    garbage.collect_seldom()
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     store = Store(redis)
     receiver = Receiver(store, secrets, BlogReceiver(store) if blog else None)
-    application = web.Application(client_max_size=BODY_BYTES_MAX)
-    application.router.add_post(PATH, receiver.receive)
-    runner = web.AppRunner(application, access_log=None)
+    # One path needs no router, which took a tenth of the time.
+    runner = web.ServerRunner(web.Server(receiver.receive, request_factory=_request, access_log=None))
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -112,6 +117,17 @@ async def _until_told(redis: str, secrets: tuple[bytes, ...], *, blog: bool) -> 
     await told.wait()
     await runner.cleanup()
     await store.close()
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: "asyncio.Task[None]",
+) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_BYTES_MAX)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 import orjson
 
-from flash_sale import processes
+from flash_sale import garbage, processes
 from flash_sale.audit import Books, Findings, audit
 from flash_sale.crew import Crew, Place
 from flash_sale.deliveries import Delivery, deliver
@@ -118,6 +118,7 @@ class Sale:
         async with self._leave:
             orders = generate(self._plan.orders, self._plan.seed)
             deliveries = deliver(orders, self._plan.seed)
+            garbage.collect_seldom()
             await self._set_up()
             await self._run(deliveries)
             seconds = time.monotonic() - began

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import gc
 import signal
 from typing import Any, Final, cast
 
 import click
 import uvloop
 
+from flash_sale import garbage
 from flash_sale.blog import BlogLock
 from flash_sale.consumer import Consumer
 from flash_sale.guards import Guard, Guarding, Lockservice, Nothing
@@ -27,9 +27,7 @@ GUARDINGS: Final = ("lockservice", "nothing", "blog")
 @click.option("--slots", type=int, required=True, help="Events in work at once.")
 def main(**how: Any) -> None:
     """Work on events until SIGTERM."""
-    # Most of what a worker makes is gone when its event is: looking for cycles more often cost a seventh of its time.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    garbage.collect_seldom()
     uvloop.run(_until_told(**how))
 
 

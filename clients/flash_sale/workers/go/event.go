@@ -2,9 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 )
 
@@ -39,17 +39,18 @@ type line struct {
 	Quantity  int         `json:"quantity"`
 }
 
-type payload struct {
-	ID        json.Number `json:"id"`
-	GID       string      `json:"admin_graphql_api_id"`
-	OrderID   json.Number `json:"order_id"`
-	LineItems []line      `json:"line_items"`
-	Refunded  []struct {
+type refund struct {
+	ID      json.Number `json:"id"`
+	OrderID json.Number `json:"order_id"`
+	Lines   []struct {
 		Subtotal float64 `json:"subtotal"`
 		Quantity int     `json:"quantity"`
 		LineItem line    `json:"line_item"`
 	} `json:"refund_line_items"`
-	Edit *struct {
+}
+
+type edit struct {
+	Edit struct {
 		ID        json.Number `json:"id"`
 		OrderID   json.Number `json:"order_id"`
 		LineItems struct {
@@ -71,47 +72,79 @@ func read(headers, body []byte) (*event, error) {
 	}
 	e := &event{topic: named["X-Shopify-Topic"], shop: named["X-Shopify-Shop-Domain"], version: at.UnixMicro()}
 	e.key = fmt.Sprintf("%s:%s:%s", e.shop, e.topic, named["X-Shopify-Webhook-Id"])
-	var p payload
-	if err := json.Unmarshal(body, &p); err != nil {
-		return nil, err
-	}
 	switch e.topic {
 	case "orders/edited":
-		e.delta, e.bodyID, e.gid = true, p.Edit.ID, orderGID(p.Edit.OrderID)
-		for _, addition := range p.Edit.LineItems.Additions {
-			e.added += addition.Delta
-		}
+		return e, e.readEdit(body)
 	case "refunds/create":
-		e.delta, e.bodyID, e.gid = true, p.ID, orderGID(p.OrderID)
-		for _, refund := range p.Refunded {
-			e.refunded += int64(math.Round(100 * refund.Subtotal))
-			e.pieces = append(e.pieces, pieces{variantGID(refund.LineItem.VariantID), refund.Quantity})
-		}
-	default:
-		e.bodyID, e.gid = p.ID, p.GID
-		if e.order, err = keep(body); err != nil {
-			return nil, err
-		}
-		if e.topic == created {
-			for _, item := range p.LineItems {
-				e.pieces = append(e.pieces, pieces{variantGID(item.VariantID), -item.Quantity})
-			}
-		}
+		return e, e.readRefund(body)
 	}
-	return e, nil
+	return e, e.readOrder(body)
 }
 
+func (e *event) readEdit(body []byte) error {
+	var read edit
+	if err := json.Unmarshal(body, &read); err != nil {
+		return err
+	}
+	e.delta, e.bodyID, e.gid = true, read.Edit.ID, orderGID(read.Edit.OrderID)
+	for _, addition := range read.Edit.LineItems.Additions {
+		e.added += addition.Delta
+	}
+	return nil
+}
+
+func (e *event) readRefund(body []byte) error {
+	var read refund
+	if err := json.Unmarshal(body, &read); err != nil {
+		return err
+	}
+	e.delta, e.bodyID, e.gid = true, read.ID, orderGID(read.OrderID)
+	for _, refunded := range read.Lines {
+		e.refunded += int64(math.Round(100 * refunded.Subtotal))
+		e.pieces = append(e.pieces, pieces{variantGID(refunded.LineItem.VariantID), refunded.Quantity})
+	}
+	return nil
+}
+
+// readOrder goes through the body once: it is long, and most of it is not kept.
+func (e *event) readOrder(body []byte) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return err
+	}
+	e.order = only(fields)
+	if err := errors.Join(
+		json.Unmarshal(fields["id"], &e.bodyID), json.Unmarshal(fields["admin_graphql_api_id"], &e.gid),
+	); err != nil || e.topic != created {
+		return err
+	}
+	var items []line
+	if err := json.Unmarshal(fields["line_items"], &items); err != nil {
+		return err
+	}
+	for _, item := range items {
+		e.pieces = append(e.pieces, pieces{variantGID(item.VariantID), -item.Quantity})
+	}
+	return nil
+}
+
+// keep returns what the books keep of a whole order.
 func keep(body []byte) (map[string]json.RawMessage, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return nil, err
 	}
-	for name := range fields {
-		if !slices.Contains(kept, name) {
-			delete(fields, name)
+	return only(fields), nil
+}
+
+func only(fields map[string]json.RawMessage) map[string]json.RawMessage {
+	found := make(map[string]json.RawMessage, len(kept))
+	for _, name := range kept {
+		if text, ok := fields[name]; ok {
+			found[name] = text
 		}
 	}
-	return fields, nil
+	return found
 }
 
 func orderGID(id json.Number) string   { return "gid://shopify/Order/" + id.String() }
