@@ -13,10 +13,14 @@ import java.util.concurrent.atomic.AtomicBoolean;
 final class Loop {
     private static final System.Logger LOGGER = System.getLogger("dev.lockservice.client");
 
+    /** So many looks in vain mean that nobody is about to ask; each lets the threads that can run come first. */
+    private static final int LOOKS = 16;
+
     private final ScheduledThreadPoolExecutor executor;
     private final ConcurrentLinkedQueue<Runnable> inbox = new ConcurrentLinkedQueue<>();
     private final AtomicBoolean roused = new AtomicBoolean();
     private final List<Runnable> atEnd = new ArrayList<>();
+    private boolean gathering;
     private volatile boolean closed;
 
     Loop() {
@@ -50,6 +54,14 @@ final class Loop {
         return executor.schedule(() -> run(task), Math.max(0, nanos), TimeUnit.NANOSECONDS);
     }
 
+    /**
+     * Lets other threads come first in this turn, since several are at work: what they are about to ask shares a message,
+     * and one costs far more than what is in it. A call on its own is never held up so. In the loop.
+     */
+    void gather() {
+        gathering = true;
+    }
+
     /** Runs a task once at the end of this turn; in the loop. */
     void atEnd(Runnable task) {
         atEnd.add(task);
@@ -73,16 +85,26 @@ final class Loop {
 
     private void turn() {
         roused.set(false);
-        do {
-            for (Runnable task = inbox.poll(); task != null; task = inbox.poll()) {
-                guarded(task);
-            }
-            // Whoever is about to ask shares the message: one costs far more than what is in it.
+        drain();
+        for (int looks = 0; gathering && looks < LOOKS; looks++) {
             Thread.yield();
-        } while (!inbox.isEmpty());
+            if (drain()) {
+                looks = 0;
+            }
+        }
+        gathering = false;
         List<Runnable> last = List.copyOf(atEnd);
         atEnd.clear();
         last.forEach(Loop::guarded);
+    }
+
+    private boolean drain() {
+        boolean found = false;
+        for (Runnable task = inbox.poll(); task != null; task = inbox.poll()) {
+            guarded(task);
+            found = true;
+        }
+        return found;
     }
 
     private static void guarded(Runnable task) {

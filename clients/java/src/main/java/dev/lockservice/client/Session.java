@@ -86,6 +86,9 @@ final class Session {
     }
 
     void flushSoon() {
+        if (unsent.size() > 1 || streams.stream().anyMatch(each -> !each.open().isEmpty())) {
+            loop.gather();
+        }
         if (!flushing) {
             flushing = true;
             loop.atEnd(this::flush);

@@ -23,7 +23,8 @@ import java.util.concurrent.atomic.AtomicLong;
 /** Prints one line of the figures that clients/scenarios.md names. */
 final class Bench {
     private static final int CALLERS = 128;
-    private static final long WARM_NANOS = Duration.ofSeconds(1).toNanos();
+    /** Its compiler is at work for as long as that. */
+    private static final long WARM_NANOS = Duration.ofSeconds(10).toNanos();
     private static final long RUN_NANOS = Duration.ofSeconds(3).toNanos();
     private static final int TURN = 200;
     private static final int TURNS = 5;
