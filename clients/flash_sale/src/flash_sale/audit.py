@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flash_sale import payloads
 from flash_sale.catalog import CATALOG, ON_HAND
-from flash_sale.documents import Document
+from flash_sale.documents import Document, moves
 from flash_sale.event import kept
 from flash_sale.orders import Order
 
@@ -87,16 +87,16 @@ def audit(orders: Sequence[Order], books: Books, shop: str) -> Findings:
     pairs = [(order, books.orders.get(order.gid)) for order in orders]
     there = [(order, document) for order, document in pairs if document is not None]
     changes = Counter(_change(order, document) for order, document in there)
-    moves = _moves(books.stock, numbers)
+    moved = _moves(books.stock, numbers)
     expected = Counter(_expected_moves(orders))
     return Findings(
         duplicated_orders=sum(len(used) - 1 for used in numbers.values())
         + len((numbers.keys() | books.orders.keys()) - known),
         duplicated_confirmations=sum(len(used) - 1 for used in mails.values()),
-        duplicated_changes=changes["twice"] + (moves - expected).total(),
+        duplicated_changes=changes["twice"] + (moved - expected).total(),
         lost_orders=sum(document is None or order.gid not in numbers for order, document in pairs),
         lost_updates=sum(document["order"] != _newest(order, shop) for order, document in there),
-        lost_changes=changes["lost"] + (expected - moves).total(),
+        lost_changes=changes["lost"] + (expected - moved).total(),
         out_of_order=sum(document["states"] != order.states for order, document in there),
         wrong_stock=_wrong_stock(orders, books.stock),
         asked_again=len(books.outside) - sum(len(used) for told in (numbers, mails) for used in told.values()),
@@ -138,7 +138,7 @@ def _moves(stock: Mapping[str, Document], numbers: Mapping[str, set[int]]) -> "C
     return Counter(
         ((gids.get(int(name.partition("/")[0]), "nobody"), variant), pieces)
         for variant, document in stock.items()
-        for name, pieces in document["moves"].items()
+        for name, pieces in moves(document)
     )
 
 

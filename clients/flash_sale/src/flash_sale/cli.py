@@ -33,7 +33,7 @@ _WORKERS_MIN: Final = 2
 @click.option("--pace", type=click.FloatRange(min=1), default=66.0, help="Seconds of the sale in one second.")
 @click.option("--languages", default="all", help="Of the workers, such as python,go; all: whose toolchain is here.")
 @click.option("--workers", type=click.IntRange(1, 16), help="Processes; at least 2, and one for each language.")
-@click.option("--slots", type=click.IntRange(1, 5_000), default=1_200, help="Events that all work on at once.")
+@click.option("--slots", type=click.IntRange(1, 5_000), default=800, help="Events that all work on at once.")
 @click.option("--kills", type=click.IntRange(0, 20), default=_KILLS, help="How often a worker is killed in act two.")
 @click.option("--outage", type=click.FloatRange(min=0), default=0.0, help="Seconds lockservice is down in act two.")
 @click.option("--locking/--no-locking", default=True, help="Without it act two must fail: a check of the audit.")

@@ -75,13 +75,20 @@ def _with_state(history: list[State], gone: list[State]) -> list[State]:
 
 def new_stock(on_hand: int) -> Document:
     """Returns the document of a variant: what is on hand, and which movement led to it."""
-    return {"on_hand": on_hand, "moves": {}}
+    return {"on_hand": on_hand, "moves": ";"}
 
 
 def move(stock: Document, name: str, pieces: int) -> bool:
     """Moves pieces in or out of stock under a name, and says whether that was new."""
-    if name in stock["moves"]:
+    # Thousands of movements are one text: as fields they would be read and written one by one, at each movement.
+    if f";{name}:" in stock["moves"]:
         return False
     stock["on_hand"] += pieces
-    stock["moves"][name] = pieces
+    stock["moves"] += f"{name}:{pieces};"
     return True
+
+
+def moves(stock: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Lists the movements of a variant: their names and pieces."""
+    entries = [entry.rpartition(":") for entry in stock["moves"].split(";") if entry]
+    return [(name, int(pieces)) for name, _, pieces in entries]

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 )
 
 const onHand = 100_000
@@ -74,18 +76,18 @@ func states(order map[string]json.RawMessage) []string {
 
 // stock is what is on hand of a variant, and which movement led to it.
 type stock struct {
-	OnHand int            `json:"on_hand"`
-	Moves  map[string]int `json:"moves"`
+	OnHand int    `json:"on_hand"`
+	Moves  string `json:"moves"`
 }
 
-func newStock() *stock { return &stock{OnHand: onHand, Moves: map[string]int{}} }
+func newStock() *stock { return &stock{OnHand: onHand, Moves: ";"} }
 
 // move moves pieces in or out under a name, and says whether that was new.
 func (s *stock) move(name string, count int) bool {
-	if _, moved := s.Moves[name]; moved {
+	if strings.Contains(s.Moves, ";"+name+":") {
 		return false
 	}
 	s.OnHand += count
-	s.Moves[name] = count
+	s.Moves += fmt.Sprintf("%s:%d;", name, count)
 	return true
 }

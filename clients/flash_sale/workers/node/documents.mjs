@@ -52,13 +52,13 @@ function states(order) {
 }
 
 export function readStock(text) {
-  return text === null ? { on_hand: ON_HAND, moves: {} } : JSON.parse(text);
+  return text === null ? { on_hand: ON_HAND, moves: ";" } : JSON.parse(text);
 }
 
 /** Moves pieces in or out of stock under a name, and says whether that was new. */
 export function move(stock, name, count) {
-  if (Object.hasOwn(stock.moves, name)) return false;
+  if (stock.moves.includes(`;${name}:`)) return false;
   stock.on_hand += count;
-  stock.moves[name] = count;
+  stock.moves += `${name}:${count};`;
   return true;
 }

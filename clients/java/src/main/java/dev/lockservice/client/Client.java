@@ -10,8 +10,8 @@ import java.util.function.Function;
 /**
  * Talks to lockservice. Many threads may use one; close it at the end. It connects at its first call.
  *
- * <p>What may be unavailable for a moment is repeated with the same ids. A thread that is interrupted, or a future that is
- * cancelled, takes its call back: who waited has left the queue, and what was granted at that moment is given back,
+ * <p>What may be unavailable for a moment is repeated with the same ids. A thread that is interrupted, or a future that
+ * is cancelled, takes its call back: who waited has left the queue, and what was granted at that moment is given back,
  * unless the caller named the request.
  *
  * <p>Every method may throw a {@link ServiceException}: {@link UnavailableException}, {@link InvalidRequestException},
@@ -108,8 +108,8 @@ public final class Client implements AutoCloseable {
     }
 
     /**
-     * Does what {@link #withLock} does, for work that goes on elsewhere. When the lease is lost the future fails, and the
-     * work's is cancelled.
+     * Does what {@link #withLock} does, for work that goes on elsewhere. When the lease is lost the future fails, and
+     * the work's is cancelled.
      *
      * @param <T> of the value
      * @param resource what to lock, 1 to 512 bytes

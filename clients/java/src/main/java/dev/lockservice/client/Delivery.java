@@ -94,7 +94,7 @@ public record Delivery(String eventKey, String resource, OptionalLong version) {
 
     private static long micros(String moment) {
         try {
-            // What is finer than a microsecond is left off, never rounded up: a version must not be one that comes later.
+            // What is finer than a microsecond is left off, never rounded up: a version must not be a later one.
             return ChronoUnit.MICROS.between(
                     Instant.EPOCH, OffsetDateTime.parse(moment).toInstant());
         } catch (DateTimeParseException wrong) {

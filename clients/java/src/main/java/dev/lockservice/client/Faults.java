@@ -27,7 +27,7 @@ final class Faults {
     private static final Pattern CERTIFICATE = Pattern.compile("(?i)certificate|PKIX|CertPath");
     private static final Pattern TLS_TO_PLAINTEXT = Pattern.compile("(?i)not an SSL/TLS record|NotSslRecord");
     private static final Pattern PLAINTEXT_TO_TLS = Pattern.compile(
-            "(?i)network closed|connection reset|broken pipe|first received frame was not settings|closed|end of stream");
+            "(?i)connection reset|broken pipe|first received frame was not settings|closed|end of stream");
     private static final int CAUSES_MAX = 8;
 
     private final String address;

@@ -9,7 +9,7 @@ import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 
-/** The one thread of a client, in which all its state lives: no lock is held, and what comes at one moment is one turn. */
+/** The one thread of a client, in which all its state lives without locks. What comes at one moment is one turn. */
 final class Loop {
     private static final System.Logger LOGGER = System.getLogger("dev.lockservice.client");
 
@@ -55,8 +55,8 @@ final class Loop {
     }
 
     /**
-     * Lets other threads come first in this turn, since several are at work: what they are about to ask shares a message,
-     * and one costs far more than what is in it. A call on its own is never held up so. In the loop.
+     * Lets other threads come first in this turn, since several are at work: what they are about to ask shares a
+     * message, and one costs far more than what is in it. A call on its own is never held up so. In the loop.
      */
     void gather() {
         gathering = true;
@@ -67,7 +67,7 @@ final class Loop {
         atEnd.add(task);
     }
 
-    /** Ends the thread, which has at most a second for what it still has to do. What comes later runs with its caller. */
+    /** Ends the thread, which has a second for what it still has to do. What comes later runs with its caller. */
     void close() {
         executor.shutdown();
         try {

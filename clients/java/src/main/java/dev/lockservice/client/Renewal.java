@@ -7,9 +7,9 @@ import java.util.concurrent.Future;
 import java.util.function.Consumer;
 
 /**
- * Keeps a lease or a claim alive in the background, and says when it is lost before it can end elsewhere. It renews at a
- * third of the ttl. The lease cannot end sooner than ttl after the request that was granted had left, and the holder must
- * not believe in it for longer.
+ * Keeps a lease or a claim alive in the background, and says when it is lost before it can end elsewhere. It renews at
+ * a third of the ttl. The lease cannot end sooner than ttl after the request that was granted had left, and the holder
+ * must not believe in it for longer.
  */
 final class Renewal {
     /** The holder's clock may run slower than the shard's: it stops believing this much before the end. */
@@ -54,8 +54,8 @@ final class Renewal {
     }
 
     /**
-     * Begins, in the loop; after a long wait it renews first, since only the service knows when the grant was made. What
-     * it is told is null when the holder may begin.
+     * Begins, in the loop; after a long wait it renews first, since only the service knows when the grant was made.
+     * What it is told is null when the holder may begin.
      */
     void start(Duration retryFor, Consumer<LockserviceException> begun) {
         if (System.nanoTime() - sentNanos <= ttlNanos / 3) {

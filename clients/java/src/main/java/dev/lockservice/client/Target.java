@@ -69,8 +69,8 @@ final class Target {
         try {
             return Grpc.newChannelBuilder(address, credentials);
         } catch (IllegalArgumentException wrong) {
-            String why = "a certificate or key cannot be read (a key must be in PKCS #8: openssl pkcs8 -topk8 -nocrypt): ";
-            throw new IllegalArgumentException(why + wrong.getMessage(), wrong);
+            String why = "a certificate or key cannot be read; keys must be in PKCS #8 (openssl pkcs8 -topk8 -nocrypt)";
+            throw new IllegalArgumentException(why + ": " + wrong.getMessage(), wrong);
         }
     }
 

@@ -39,7 +39,8 @@ final class Main {
                 .build()) {
             Guard guard = new Guard.Nothing();
             if (!given.getOrDefault("--guarding", "lockservice").equals("nothing")) {
-                ClientOptions options = ClientOptions.defaults().address(given.get("--server")).owner(given.get("--name"));
+                ClientOptions options =
+                        ClientOptions.defaults().address(given.get("--server")).owner(given.get("--name"));
                 guard = new Guard.Leases(Client.create(options));
             }
             int slots = Integer.parseInt(given.getOrDefault("--slots", "100"));

@@ -15,7 +15,7 @@ final class Stock {
     Stock() {
         fields = new JsonObject();
         fields.addProperty("on_hand", ON_HAND);
-        fields.add("moves", new JsonObject());
+        fields.addProperty("moves", ";");
     }
 
     JsonObject fields() {
@@ -24,12 +24,12 @@ final class Stock {
 
     /** Moves pieces in or out under a name, and says whether that was new. */
     boolean move(String name, int count) {
-        JsonObject moves = fields.getAsJsonObject("moves");
-        if (moves.has(name)) {
+        String moves = fields.get("moves").getAsString();
+        if (moves.contains(";" + name + ":")) {
             return false;
         }
         fields.addProperty("on_hand", fields.get("on_hand").getAsInt() + count);
-        moves.addProperty(name, count);
+        fields.addProperty("moves", moves + name + ":" + count + ";");
         return true;
     }
 }

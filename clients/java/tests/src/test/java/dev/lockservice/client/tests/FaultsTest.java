@@ -151,8 +151,9 @@ class FaultsTest extends Tries {
             assertTrue(assertThrows(IllegalArgumentException.class, () -> Client.create(raw))
                     .getMessage()
                     .contains("PKCS #8"));
-            String from = own.file("key").toString();
-            int converted = new ProcessBuilder("openssl", "pkcs8", "-topk8", "-nocrypt", "-in", from, "-out", key.toString())
+            List<String> convert = List.of("openssl", "pkcs8", "-topk8", "-nocrypt", "-in", own.file("key").toString());
+            int converted = new ProcessBuilder(convert)
+                    .redirectOutput(key.toFile())
                     .start()
                     .waitFor();
             assertEquals(0, converted);
