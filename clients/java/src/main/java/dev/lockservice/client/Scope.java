@@ -65,19 +65,17 @@ final class Scope {
             working = CompletableFuture.failedFuture(failed);
         }
         CompletableFuture<T> begun = working;
-        held.onLost(lost -> {
-            result.completeExceptionally(lost);
-            begun.cancel(true);
-        });
+        held.onLost(lost -> begun.cancel(true));
         result.whenComplete((value, fault) -> {
             if (result.isCancelled()) {
                 begun.cancel(true);
             }
         });
         begun.whenComplete((value, failed) -> {
-            CompletableFuture<Void> ending =
-                    failed == null ? held.end(true, Duration.ZERO, null) : held.giveBack(retryHold);
-            held.apart(ending).whenComplete((done, fault) -> finish(result, value, failed != null ? failed : fault));
+            // The loss comes first: it is why the work was cancelled.
+            Throwable why = held.isEnded() || held.failure() == null ? failed : held.failure();
+            CompletableFuture<Void> ending = why == null ? held.end(true, Duration.ZERO, null) : held.giveBack(retryHold);
+            held.apart(ending).whenComplete((done, fault) -> finish(result, value, why != null ? why : fault));
         });
     }
 
