@@ -14,6 +14,7 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
@@ -21,7 +22,11 @@ import java.util.Map;
 
 /** The stand of clients/scenarios.md: services and proxies that can be broken. */
 final class Stand {
-    private static final HttpClient HTTP = HttpClient.newHttpClient();
+    /** The offer of HTTP/2 that Java makes otherwise is one more thing that the stand could misunderstand. */
+    private static final HttpClient HTTP =
+            HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+
+    private static final Duration ASK_TIMEOUT = Duration.ofSeconds(60);
     private static final String ADDRESS = address();
     private static Service shared;
 
@@ -58,6 +63,7 @@ final class Stand {
     private static JsonObject ask(String method, String path, Map<String, ?> body) {
         HttpRequest request = HttpRequest.newBuilder(URI.create(ADDRESS + path))
                 .header("Content-Type", "application/json")
+                .timeout(ASK_TIMEOUT)
                 .method(method, HttpRequest.BodyPublishers.ofString(new Gson().toJson(body)))
                 .build();
         try {
