@@ -1,8 +1,6 @@
 package lockservice
 
-import (
-	"time"
-)
+import "time"
 
 const closeWithin = time.Second
 

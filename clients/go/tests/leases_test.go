@@ -132,7 +132,10 @@ func TestS05AGrantThatCrossesTheCancellation(t *testing.T) {
 		<-told
 		far.letGo(t)
 		if named {
-			time.Sleep(200 * time.Millisecond)
+			_, err := connect(t, lockservice.Address(address)).Acquire(ctx, resource, lockservice.Wait(500*time.Millisecond))
+			if !errors.Is(err, lockservice.ErrHeld) {
+				t.Fatal(err)
+			}
 			again := must(client.Acquire(ctx, resource, options...))(t)
 			again.Close()
 		} else {

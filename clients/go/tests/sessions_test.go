@@ -131,6 +131,23 @@ func TestS37TheServiceConfig(t *testing.T) {
 	}
 }
 
+func TestS37CallsAreRepeatedByTheClientAlone(t *testing.T) {
+	far := between(t, common(t).address())
+	far.fault(t, "unavailable", "Acquire", 1000)
+	calls := func(within time.Duration) int {
+		before := len(far.calls(t, "Acquire"))
+		client := connect(t, lockservice.Address(far.Address), lockservice.Unary(), lockservice.RetryFor(within))
+		if _, err := client.Acquire(ctx, fresh()); !errors.Is(err, lockservice.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return len(far.calls(t, "Acquire")) - before
+	}
+	// Pauses of 20, 40, 80, 160 and 320 ms, each with a jitter of a half.
+	if once, several := calls(1), calls(500*time.Millisecond); once != 1 || several < 3 || several > 7 {
+		t.Fatal(once, several)
+	}
+}
+
 func TestS38Samples(t *testing.T) {
 	address := common(t).address()
 	for name, promised := range map[string][]string{

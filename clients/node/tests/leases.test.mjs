@@ -90,7 +90,7 @@ test("S05 a grant that crosses the cancellation is given back, unless the reques
     await assert.rejects(asked);
     await before.letGo();
     if (requestId) {
-      assert.equal((await client.acquire(resource)).outcome, "held");
+      assert.equal((await client.acquire(resource, { wait: 500 })).outcome, "held");
       assert.equal((await far.acquire(resource, { ttl: 3_000, requestId })).outcome, "granted");
     } else {
       await until(async () => (await client.acquire(resource)).outcome === "granted", "it is given back", 1_000);

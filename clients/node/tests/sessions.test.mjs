@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Client, ServiceError } from "lockservice-client";
+import { Client, ServiceError, Unavailable } from "lockservice-client";
 import { queueLength } from "./admin.mjs";
 import { fresh, proxy, service, until } from "./stand.mjs";
 
@@ -133,6 +133,22 @@ test("S37 the service config is the shared one", () => {
   const [, name] = /SERVICE_CONFIG = JSON.stringify\((\w+)\)/.exec(bundle);
   const [, text] = new RegExp(`var ${name} = (\\{[\\s\\S]*?\\n\\});`).exec(bundle);
   assert.deepEqual(new Function(`return ${text}`)(), shared);
+});
+
+test("S37 calls are repeated by the client alone", async () => {
+  const between = await proxy(running.address);
+  await between.fault("unavailable", "Acquire", 1_000);
+  const calls = async (retryFor) => {
+    const before = (await between.calls("Acquire")).length;
+    const client = new Client({ address: between.address, unary: true, retryFor });
+    await assert.rejects(client.acquire(fresh()), Unavailable);
+    await client.close();
+    return (await between.calls("Acquire")).length - before;
+  };
+  assert.equal(await calls(0), 1);
+  // Pauses of 20, 40, 80, 160 and 320 ms, each with a jitter of a half.
+  const several = await calls(500);
+  assert.ok(several >= 3 && several <= 7, `${several} calls`);
 });
 
 test("both ways to load the package give the same names", async () => {

@@ -1,7 +1,6 @@
 package dev.lockservice.client;
 
 import com.google.protobuf.Message;
-import dev.lockservice.client.Calls.Cancel;
 import dev.lockservice.client.Calls.How;
 import dev.lockservice.client.Faults.NoSessionsException;
 import dev.lockservice.v1.Operation;
@@ -31,7 +30,7 @@ final class Call {
     private Operation operation;
     private long sentNanos = beganNanos;
     private int repetitions;
-    private Cancel attempt = () -> {};
+    private Runnable takeBack = () -> {};
     private Future<?> pause;
     private boolean cancelled;
 
@@ -52,7 +51,7 @@ final class Call {
     void cancel() {
         calls.loop.run(() -> {
             cancelled = true;
-            attempt.cancel();
+            takeBack.run();
             endPause();
         });
     }
@@ -75,7 +74,7 @@ final class Call {
         if (!how.waiting().isZero()) {
             limit = waitLeft() + WAIT_MARGIN_NANOS;
         }
-        attempt = calls.send(operation, limit, how.givesBack(), this::answered);
+        takeBack = calls.send(operation, limit, how.givesBack(), this::answered);
     }
 
     private long waitLeft() {

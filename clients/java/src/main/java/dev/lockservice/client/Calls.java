@@ -1,5 +1,6 @@
 package dev.lockservice.client;
 
+import com.google.common.util.concurrent.Futures;
 import com.google.common.util.concurrent.ListenableFuture;
 import com.google.protobuf.Message;
 import dev.lockservice.v1.LockServiceGrpc;
@@ -34,11 +35,6 @@ final class Calls {
     /** How a call is made: the time for one attempt, beside its wait, and for all of them. */
     record How(Duration timeout, Duration retryFor, Duration waiting, boolean givesBack) {}
 
-    /** Takes an operation back. */
-    interface Cancel {
-        void cancel();
-    }
-
     Calls(Loop loop, Target target, ClientOptions options) {
         this.loop = loop;
         faults = new Faults(target.address());
@@ -55,8 +51,8 @@ final class Calls {
         return made;
     }
 
-    /** Sends it once; in the loop. */
-    Cancel send(Operation operation, long limitNanos, boolean givesBack, Pending.Told told) {
+    /** Sends it once, in the loop, and returns what takes it back. */
+    Runnable send(Operation operation, long limitNanos, boolean givesBack, Pending.Told told) {
         if (unary || operation.getSerializedSize() > Call.OPERATION_BYTES_MAX) {
             return sendAlone(operation, limitNanos, told);
         }
@@ -99,7 +95,7 @@ final class Calls {
         channel.shutdownNow().awaitTermination(CLOSE_S, TimeUnit.SECONDS);
     }
 
-    private Cancel sendAlone(Operation operation, long limitNanos, Pending.Told told) {
+    private Runnable sendAlone(Operation operation, long limitNanos, Pending.Told told) {
         if (closing) {
             told.told(null, faults.closed());
             return () -> {};
@@ -115,11 +111,9 @@ final class Calls {
             return;
         }
         try {
-            told.told(answer.get(), null);
+            told.told(Futures.getDone(answer), null);
         } catch (ExecutionException failed) {
             told.told(null, closing ? faults.closed() : faults.ofCall(failed.getCause()));
-        } catch (InterruptedException impossible) {
-            throw new AssertionError(impossible);
         }
     }
 }

@@ -5,7 +5,6 @@ import dev.lockservice.v1.DedupeOutcome;
 import dev.lockservice.v1.DedupeResponse;
 import java.time.Duration;
 import java.util.concurrent.Executor;
-import java.util.function.Consumer;
 
 /** Makes leases and claims of what the service grants, and exceptions of what it refuses. */
 final class Grants {
@@ -17,8 +16,7 @@ final class Grants {
 
     /** Takes a lease; the reply is completed in an executor. */
     Reply<Lease> lease(String resource, LockOptions options, Executor executor) {
-        Consumer<Lease> discard = lease -> lease.giveBack(Duration.ZERO);
-        Reply<Lease> reply = new Reply<>(executor, options.requestId == null ? discard : lease -> lease.renewal.end());
+        Reply<Lease> reply = reply(options.requestId, executor);
         reply.of(service.acquire(resource, options, (answer, sent, fault) -> {
             if (fault == null) {
                 acquired(reply, resource, options, (AcquireResponse) answer, sent);
@@ -31,8 +29,7 @@ final class Grants {
 
     /** Claims a key; the reply is completed in an executor. */
     Reply<Claim> claim(String key, ClaimOptions options, Executor executor) {
-        Consumer<Claim> discard = claim -> claim.giveBack(Duration.ZERO);
-        Reply<Claim> reply = new Reply<>(executor, options.requestId == null ? discard : claim -> claim.renewal.end());
+        Reply<Claim> reply = reply(options.requestId, executor);
         reply.of(service.dedupe(key, options, options.ttl, (answer, sent, fault) -> {
             if (fault == null) {
                 claimed(reply, key, options, (DedupeResponse) answer, sent);
@@ -104,6 +101,17 @@ final class Grants {
         Renewal.Renew renew = (timeout, retryFor, told) -> service.renewClaim(key, id, timeout, retryFor, told);
         Renewal renewal = new Renewal(service.loop(), renew, options.ttl, sent, "the claim on " + key);
         begin(reply, new Claim(service, key, id, renewal));
+    }
+
+    private static <H extends Holding> Reply<H> reply(String named, Executor executor) {
+        return new Reply<>(executor, held -> {
+            if (named == null) {
+                held.giveBack(Duration.ZERO);
+            } else {
+                // Who has named the request may come back for it.
+                held.renewal.end();
+            }
+        });
     }
 
     private <H extends Holding> void begin(Reply<H> reply, H held) {

@@ -110,7 +110,7 @@ final class Loop {
     private static void guarded(Runnable task) {
         try {
             task.run();
-        } catch (RuntimeException | AssertionError broken) {
+        } catch (RuntimeException | Error broken) {
             // The thread lives on: leases depend on it.
             LOGGER.log(System.Logger.Level.ERROR, "a defect of the client", broken);
         }

@@ -188,6 +188,7 @@ final class Renewal {
             lost = new LeaseLostException(what, why);
             told = List.copyOf(listeners);
         }
-        told.forEach(listener -> listener.accept(lost));
+        // Each by itself: an executor that refuses one listener keeps nothing from the others.
+        told.forEach(listener -> loop.run(() -> listener.accept(lost)));
     }
 }

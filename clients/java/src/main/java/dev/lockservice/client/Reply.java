@@ -3,6 +3,7 @@ package dev.lockservice.client;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executor;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.function.Consumer;
 
 /**
@@ -35,7 +36,7 @@ final class Reply<T> extends CompletableFuture<T> {
     }
 
     void give(T value) {
-        executor.execute(() -> {
+        execute(() -> {
             if (!complete(value)) {
                 discard.accept(value);
             }
@@ -43,7 +44,16 @@ final class Reply<T> extends CompletableFuture<T> {
     }
 
     void fail(Throwable fault) {
-        executor.execute(() -> completeExceptionally(fault));
+        execute(() -> completeExceptionally(fault));
+    }
+
+    private void execute(Runnable completion) {
+        try {
+            executor.execute(completion);
+        } catch (RejectedExecutionException shutDown) {
+            // Whoever waits must hear of it all the same.
+            completion.run();
+        }
     }
 
     @Override

@@ -73,7 +73,8 @@ final class Scope {
         });
         begun.whenComplete((value, failed) -> {
             // The loss comes first: it is why the work was cancelled.
-            Throwable why = held.isEnded() || held.failure() == null ? failed : held.failure();
+            LeaseLostException lost = held.isEnded() ? null : held.failure();
+            Throwable why = lost == null ? failed : lost;
             CompletableFuture<Void> ending = why == null ? held.end(true, Duration.ZERO, null) : held.giveBack(retryHold);
             held.apart(ending).whenComplete((done, fault) -> finish(result, value, why != null ? why : fault));
         });

@@ -25,6 +25,7 @@ import java.time.Duration;
 import java.util.HexFormat;
 import java.util.concurrent.Executor;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Function;
 import java.util.function.Predicate;
 
 /** The calls of the service, from Java values to messages. */
@@ -107,11 +108,7 @@ final class Service {
         RenewRequest.Builder made =
                 RenewRequest.newBuilder().setResource(resource).setLeaseId(id);
         Operation operation = Operation.newBuilder().setRenew(made).build();
-        return keeping.call(operation, new How(timeout, retryFor, Duration.ZERO, false), (answer, sent, fault) ->
-                told.told(
-                        fault == null
-                                && ((RenewResponse) answer).getOutcome() == RenewOutcome.RENEW_OUTCOME_RENEWED,
-                        fault));
+        return renewing(operation, timeout, retryFor, told, answer -> ((RenewResponse) answer).getOutcome());
     }
 
     Reply<Boolean> release(Lease.Grant grant, boolean done, Duration hold, Duration within) {
@@ -149,11 +146,7 @@ final class Service {
         RenewClaimRequest.Builder made =
                 RenewClaimRequest.newBuilder().setKey(key).setClaimId(id);
         Operation operation = Operation.newBuilder().setRenewClaim(made).build();
-        return keeping.call(operation, new How(timeout, retryFor, Duration.ZERO, false), (answer, sent, fault) ->
-                told.told(
-                        fault == null
-                                && ((RenewClaimResponse) answer).getOutcome() == RenewOutcome.RENEW_OUTCOME_RENEWED,
-                        fault));
+        return renewing(operation, timeout, retryFor, told, answer -> ((RenewClaimResponse) answer).getOutcome());
     }
 
     Reply<Boolean> settle(String key, String id, boolean done, byte[] result, Duration within) {
@@ -164,6 +157,17 @@ final class Service {
                 .setResult(ByteString.copyFrom(result));
         return ending(Operation.newBuilder().setSettle(made).build(), within, answer ->
                 ((SettleResponse) answer).getOutcome() == SettleOutcome.SETTLE_OUTCOME_SETTLED);
+    }
+
+    private Call renewing(
+            Operation operation,
+            Duration timeout,
+            Duration retryFor,
+            Renewal.Told told,
+            Function<Message, RenewOutcome> outcome) {
+        How how = new How(timeout, retryFor, Duration.ZERO, false);
+        return keeping.call(operation, how, (answer, sent, fault) ->
+                told.told(fault == null && outcome.apply(answer) == RenewOutcome.RENEW_OUTCOME_RENEWED, fault));
     }
 
     private Reply<Boolean> ending(Operation operation, Duration within, Predicate<Message> isHeld) {

@@ -51,7 +51,6 @@ final class Session {
             pending.settle(null, faults.closed());
             return pending;
         }
-        pending.limit(loop, () -> tooLate(pending));
         pend(pending);
         return pending;
     }
@@ -130,11 +129,12 @@ final class Session {
         flushing = false;
         // What is sent may open or end streams.
         for (Stream each : List.copyOf(streams)) {
-            each.flush(each == stream ? unsent : new ArrayDeque<>());
+            each.flush(unsent);
         }
     }
 
     private void pend(Pending pending) {
+        pending.limit(loop, () -> tooLate(pending));
         unsent.add(pending);
         if (stream != null && stream.isOld()) {
             stream.retire();
@@ -210,11 +210,8 @@ final class Session {
     /** Frees what was granted to a caller that has gone, or others would be kept off until its ttl ends. */
     private void giveBack(Pending pending, Message answer) {
         if (pending.givesBack && !ended) {
-            Operations.undo(pending.operation, answer).ifPresent(undo -> {
-                Pending ending = new Pending(undo, GIVE_BACK_WITHIN_NANOS, false, (done, fault) -> {});
-                ending.limit(loop, () -> tooLate(ending));
-                pend(ending);
-            });
+            Operations.undo(pending.operation, answer)
+                    .ifPresent(undo -> pend(new Pending(undo, GIVE_BACK_WITHIN_NANOS, false, (done, fault) -> {})));
         }
     }
 

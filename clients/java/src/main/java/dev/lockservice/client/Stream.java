@@ -99,7 +99,7 @@ final class Stream implements ClientResponseObserver<SessionRequest, SessionResp
         wire.cancel("left by its client", null);
     }
 
-    /** Sends what there is to send, message by message, for as long as the connection takes it. */
+    /** Sends what there is to send, message by message, while the connection takes it; retired, only cancellations. */
     void flush(Deque<Pending> unsent) {
         while (!halfClosed && wire.isReady()) {
             SessionRequest frame = fill(unsent);

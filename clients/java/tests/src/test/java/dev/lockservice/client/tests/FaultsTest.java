@@ -14,6 +14,8 @@ import dev.lockservice.client.NotAllowedException;
 import dev.lockservice.client.ServiceException;
 import dev.lockservice.client.UnavailableException;
 import io.grpc.Status;
+import java.io.IOException;
+import java.net.Socket;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -43,8 +45,8 @@ class FaultsTest extends Tries {
             });
             own.act(0, "start");
             told.get();
-            Thread.sleep(2500);
-            lease.check();
+            until("it is about to be renewed", s(5), () -> lease.remaining().compareTo(ms(4500)) < 0);
+            until("it is renewed", s(5), () -> lease.remaining().compareTo(ms(5500)) > 0);
             assertThrows(HeldException.class, () -> client.acquire(kept, LOCK));
         }
     }
@@ -85,12 +87,21 @@ class FaultsTest extends Tries {
             until("it waits", s(5), () -> admin.queueLength(resource) == before + 1);
         }
         pair.act(0, "terminate");
-        Thread.sleep(500);
+        until("it has gone, and nobody waits through it", s(10), () -> !listens(pair.address(0)));
         lease.done();
         for (CompletableFuture<Void> each : all) {
             each.get();
         }
         assertEquals(List.of("moved", "later"), order);
+    }
+
+    private static boolean listens(String address) {
+        String[] parts = address.split(":");
+        try (Socket probe = new Socket(parts[0], Integer.parseInt(parts[1]))) {
+            return probe.isConnected();
+        } catch (IOException refused) {
+            return false;
+        }
     }
 
     @Test

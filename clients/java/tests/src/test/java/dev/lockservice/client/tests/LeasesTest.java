@@ -131,7 +131,7 @@ class LeasesTest extends Tries {
             asked.cancel(true);
             far.letGo();
             if (named) {
-                Thread.sleep(200);
+                assertThrows(HeldException.class, () -> client.acquire(each, LOCK.wait(ms(500))));
                 slow.acquire(each, options).close();
             } else {
                 until("it is given back", s(1), () -> !admin.isHeld(each));

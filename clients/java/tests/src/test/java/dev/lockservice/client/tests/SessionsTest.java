@@ -10,6 +10,7 @@ import dev.lockservice.client.ClaimOptions;
 import dev.lockservice.client.Client;
 import dev.lockservice.client.ClosedException;
 import dev.lockservice.client.Lease;
+import dev.lockservice.client.UnavailableException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -58,9 +59,11 @@ class SessionsTest extends Tries {
 
     @Test
     void s32AClientThatIsClosedWhileItRepeats() throws Exception {
-        Client client = Client.create(at(Stand.stranger("closed")).retryFor(s(60)));
+        Stand.Proxy far = opened(Stand.proxy(address));
+        far.fault("unavailable", "Acquire", 1000);
+        Client client = Client.create(at(far.address()).retryFor(s(60)));
         CompletableFuture<Lease> asked = client.acquireAsync(fresh(), LOCK);
-        Thread.sleep(500);
+        until("it repeats", s(5), () -> far.calls("Acquire").size() >= 3);
         client.close();
         assertInstanceOf(
                 ClosedException.class,
@@ -136,6 +139,20 @@ class SessionsTest extends Tries {
         try (InputStream own = Client.class.getResourceAsStream("service_config.json")) {
             assertArrayEquals(Files.readAllBytes(Path.of("../../service_config.json")), own.readAllBytes());
         }
+    }
+
+    @Test
+    void s37CallsAreRepeatedByTheClientAlone() {
+        Stand.Proxy far = opened(Stand.proxy(address));
+        far.fault("unavailable", "Acquire", 1000);
+        Client once = connect(at(far.address()).unary().retryFor(ms(0)));
+        assertThrows(UnavailableException.class, () -> once.acquire(fresh(), LOCK));
+        assertEquals(1, far.calls("Acquire").size());
+        Client client = connect(at(far.address()).unary().retryFor(ms(500)));
+        assertThrows(UnavailableException.class, () -> client.acquire(fresh(), LOCK));
+        int calls = far.calls("Acquire").size() - 1;
+        // Pauses of 20, 40, 80, 160 and 320 ms, each with a jitter of a half.
+        assertTrue(calls >= 3 && calls <= 7, () -> "calls: " + calls);
     }
 
     @ParameterizedTest
