@@ -5,7 +5,9 @@ import time
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
+from lockservice.durations import format_ms
 from lockservice.errors import (
+    InvalidField,
     LockServiceError,
     OutcomeUnknown,
     RequestIdReused,
@@ -16,7 +18,7 @@ from lockservice.lease import AcquireAsk, Grant, Held, Holder, Previous, Refused
 from lockservice.limits import LEAVE_AGAIN_MS, PLACE_KEPT_MS
 from lockservice.secret_ids import next_secret_id
 from lockservice.shards.keys import place
-from lockservice.shards.shard import Reply
+from lockservice.shards.shard import Reply, Shard
 from lockservice.waiters import ParkedCall
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 Answer = Grant | Held | Refused
 
 _PREVIOUS: Final = {word.value.encode(): word for word in Previous}
+
+
+# After these the call has neither a lease nor a place in the queue.
+_NOTHING_LEFT: Final = (ShardUnavailable, RequestIdReused, TooManyWaiters)
 
 
 def hash_of(*fields: object) -> str:
@@ -44,6 +50,12 @@ def number(text: bytes) -> int | None:
     return int(text) if text else None
 
 
+def check_ttl(field: str, ttl_ms: int | None, shard: Shard) -> None:
+    """Raises InvalidField when an exclusive shard could not wait for such a lease after a change of primary."""
+    if shard.hold_off_ms and ttl_ms is not None and ttl_ms > shard.hold_off_ms:
+        raise InvalidField(field, f"at most {format_ms(shard.hold_off_ms)} on shard {shard.name}, which is exclusive")
+
+
 class Acquisition:
     """One call of Acquire, from the first question to the answer."""
 
@@ -53,9 +65,7 @@ class Acquisition:
         "_bucket",
         "_call",
         "_locks",
-        "_shard",
         "_started",
-        "_sweeper",
         "_waited",
     )
 
@@ -63,8 +73,7 @@ class Acquisition:
         name, self._bucket = place(ask.namespace, ask.resource)
         self._locks = locks
         self._ask = ask
-        self._shard = locks.shard_map.pick(name)
-        self._sweeper = locks.sweepers[self._shard.name]
+        check_ttl("ttl", ask.ttl_ms, locks.shard_map.pick(self._bucket))
         self._call = locks.room.name_call()
         self._started = time.perf_counter()
         self._waited = False
@@ -87,7 +96,7 @@ class Acquisition:
 
     async def run(self) -> Answer:
         """Returns the answer. Raises what Locks.acquire raises."""
-        waiters = self._sweeper.waiters
+        waiters = self._locks.room.waiters
         # Redis may send a hint before its reply has been read, so the call is parked before it asks.
         parked = waiters.open(self._call, self._bucket) if self._ask.wait_ms else None
         try:
@@ -97,7 +106,7 @@ class Acquisition:
             return self._answer(reply)
         except BaseException as error:
             # Nobody will hear of a lease or a place in the queue that this call may have now.
-            if not isinstance(error, ShardUnavailable | RequestIdReused | TooManyWaiters):
+            if not isinstance(error, _NOTHING_LEFT):
                 self._locks.room.clean_up(self._leave())
             raise
         finally:
@@ -106,15 +115,15 @@ class Acquisition:
 
     async def _question(self, wait_ms: int) -> Reply:
         self._arguments["wait_ms"] = wait_ms
-        return await self._shard.run("acquire", self._bucket, self._arguments)
+        return await self._locks.shard_map.pick(self._bucket).run("acquire", self._bucket, self._arguments)
 
     async def _wait(self, parked: ParkedCall, reply: Reply) -> Reply:
         loop = asyncio.get_running_loop()
         until = loop.time() + self._ask.wait_ms / 1000 - (time.perf_counter() - self._started)
         while reply[0] == b"waiting":
             self._waited = True
-            self._sweeper.expect(self._bucket, int(reply[1]))
-            await self._sweeper.waiters.wait(parked, until)
+            self._locks.sweeper.expect(self._bucket, int(reply[1]))
+            await self._locks.room.waiters.wait(parked, until)
             # The last question is asked without waiting: it leaves the queue, or takes what was just handed over.
             reply = await self._question(max(0, round((until - loop.time()) * 1000)))
         return reply
@@ -140,10 +149,10 @@ class Acquisition:
     def _granted(self, reply: Reply, waited_ms: float) -> Grant:
         _, lease, token, ended, completed, handoff_us, queued = reply
         token = int(token)
-        seen = self._shard.seen
+        seen = self._locks.shard_map.seen
         seen[self._bucket] = max(token, seen[self._bucket])
         if queued:
-            self._sweeper.expect(self._bucket, self._ask.ttl_ms)
+            self._locks.sweeper.expect(self._bucket, self._ask.ttl_ms)
         if handoff_us:
             self._locks.metrics.handoff_duration.observe(int(handoff_us) / 1e6)
         return Grant(
@@ -164,7 +173,7 @@ class Acquisition:
         until = loop.time() + PLACE_KEPT_MS / 1000
         while loop.time() < until:
             try:
-                await self._shard.run("leave", self._bucket, arguments)
+                await self._locks.shard_map.pick(self._bucket).run("leave", self._bucket, arguments)
             except (ShardUnavailable, OutcomeUnknown):
                 await asyncio.sleep(LEAVE_AGAIN_MS / 1000)
             except LockServiceError:

@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from lockservice.setting_types import Address, Duration, is_loopback
+from lockservice.guarantee import Guarantees, read_durability, read_exclusion
+from lockservice.setting_types import Address, Duration, Levels, is_loopback
 from lockservice.shard_url import problem_with
 
 PREFIX: Final = "LOCKSERVICE_"
@@ -48,8 +49,8 @@ class Settings:
     embedded_shards: int
     data_dir: Path
     redis_timeout_ms: int
-    durability: str
-    exclusion: str
+    guarantees: Guarantees
+    hold_off_ms: int
     tls_cert: Path | None
     tls_key: Path | None
     tls_client_ca: Path | None
@@ -87,7 +88,7 @@ _OPTIONS: Final = (
         multiple=True,
         metavar="[NAME=]URL",
         default=(),
-        help="A Redis, as redis://, rediss:// or unix://; once for each. None: embedded shards.",
+        help="A Redis, a redis+sentinel:// group or a redis+cluster://; once for each. None: embedded shards.",
     ),
     _option("--embedded-shards", type=click.IntRange(1, 16), default=2, help="How many, when none is named."),
     _option(
@@ -100,8 +101,24 @@ _OPTIONS: Final = (
     _option(
         "--redis-timeout", type=Duration(10, _MINUTE_MS), default="250ms", help="How long a shard's answer may take."
     ),
-    _option("--durability", default="primary", help="What an answer is worth: primary (its Redis has it)."),
-    _option("--exclusion", default="fenced", help="After a failover: fenced (grants go on, tokens order them)."),
+    _option(
+        "--durability",
+        type=Levels(read_durability),
+        default="primary",
+        help="Who has what was answered: primary, replicas=N or fsync; SHARD=LEVEL for one shard.",
+    ),
+    _option(
+        "--exclusion",
+        type=Levels(read_exclusion),
+        default="fenced",
+        help="After a failover: fenced (tokens order grants) or exclusive (hold off); SHARD=LEVEL for one shard.",
+    ),
+    _option(
+        "--hold-off",
+        type=Duration(100, _HOUR_MS),
+        default="30s",
+        help="How long an exclusive shard grants nothing then; the longest ttl there.",
+    ),
     _option("--tls-cert", type=_FILE, help="PEM certificate; read again when it changes."),
     _option("--tls-key", type=_FILE, help="PEM key of the certificate."),
     _option("--tls-client-ca", type=_FILE, help="Only clients with a certificate of this CA are served."),
@@ -220,8 +237,9 @@ def unknown_variables(environment: Mapping[str, str], command: click.Command) ->
     return warnings
 
 
-def _shards(texts: Sequence[str]) -> tuple[ShardUrl, ...]:
-    shards = []
+def shards(texts: Sequence[str]) -> tuple[ShardUrl, ...]:
+    """Reads `[NAME=]URL` of every shard. Raises click.UsageError."""
+    read = []
     for index, text in enumerate(texts, 1):
         name, equals, url = text.partition("=")
         if not equals or "://" in name:
@@ -231,20 +249,25 @@ def _shards(texts: Sequence[str]) -> tuple[ShardUrl, ...]:
         problem = problem_with(url)
         if problem:
             raise click.UsageError(f"--shard {name}: {problem}")
-        shards.append(ShardUrl(name, url))
-    names = [shard.name for shard in shards]
+        read.append(ShardUrl(name, url))
+    names = [shard.name for shard in read]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise click.UsageError(f"--shard: {', '.join(sorted(twice))} is named twice")
-    return tuple(shards)
+    return tuple(read)
+
+
+def _guarantees(named: dict[str, Any], shards: Sequence[str]) -> Guarantees:
+    guarantees = Guarantees(read_durability(named.pop("durability")), read_exclusion(named.pop("exclusion")))
+    unknown = guarantees.shards() - set(shards)
+    if unknown and shards:
+        raise click.UsageError(f"--durability, --exclusion: there is no shard {', '.join(sorted(unknown))}")
+    return guarantees
 
 
 def check(values: Mapping[str, Any]) -> Settings:
     """Builds Settings from the values of a command with `options`. Raises click.UsageError."""
     named = dict(values)
-    for setting, only in (("durability", "primary"), ("exclusion", "fenced")):
-        if named[setting] != only:
-            raise click.UsageError(f"--{setting} {named[setting]}: {_LATER}; only {only} is there now")
     if named["auth_file"] is not None:
         raise click.UsageError(f"--auth-file: {_LATER}; use --tls-client-ca to let in only those you know")
     if (named["tls_cert"] is None) != (named["tls_key"] is None):
@@ -257,7 +280,8 @@ def check(values: Mapping[str, Any]) -> Settings:
             f"--grpc-addr {named['grpc_addr']} would serve everybody who can reach it: "
             "name --tls-client-ca, or say --insecure"
         )
-    for setting in ("redis_timeout", "drain_delay", "shutdown_grace", "version_retention"):
+    for setting in ("redis_timeout", "hold_off", "drain_delay", "shutdown_grace", "version_retention"):
         named[f"{setting}_ms"] = named.pop(setting)
-    named["shards"] = _shards(named["shards"])
+    named["shards"] = shards(named["shards"])
+    named["guarantees"] = _guarantees(named, [shard.name for shard in named["shards"]])
     return Settings(**named)

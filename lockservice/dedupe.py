@@ -1,16 +1,15 @@
 """Event keys: claim, renew a claim, settle it."""
 
 import asyncio
-from collections.abc import Mapping
 
-from lockservice.acquisition import hash_of
+from lockservice.acquisition import check_ttl, hash_of
 from lockservice.errors import LockServiceError, RequestIdReused
 from lockservice.lease import Claim, DedupeAsk
 from lockservice.metrics import Metrics
 from lockservice.secret_ids import next_secret_id
 from lockservice.shards.keys import Place, place
 from lockservice.shards.script import Argument
-from lockservice.shards.shard import Reply, Shard
+from lockservice.shards.shard import Reply
 from lockservice.shards.shard_map import ShardMap
 from lockservice.sweeper import Sweeper
 from lockservice.waiters import ParkedCall, WaitingRoom
@@ -19,12 +18,10 @@ from lockservice.waiters import ParkedCall, WaitingRoom
 class Dedupe:
     """The event keys of all shards, for the callers of this replica."""
 
-    def __init__(
-        self, *, shard_map: ShardMap, room: WaitingRoom, sweepers: Mapping[str, Sweeper], metrics: Metrics
-    ) -> None:
+    def __init__(self, *, shard_map: ShardMap, room: WaitingRoom, sweeper: Sweeper, metrics: Metrics) -> None:
         self._map = shard_map
         self._room = room
-        self._sweepers = sweepers
+        self._sweeper = sweeper
         self._metrics = metrics
 
     async def claim(self, ask: DedupeAsk) -> Claim:
@@ -34,45 +31,49 @@ class Dedupe:
             RequestIdReused, TooManyWaiters, Draining, and what Shard.run raises.
         """
         where = place(ask.namespace, ask.key)
-        shard = self._map.pick(where.name)
+        check_ttl("claim_ttl", ask.claim_ttl_ms, self._map.pick(where.bucket))
         call = self._room.name_call()
         arguments = _arguments(ask, where, call)
-        waiters = self._sweepers[shard.name].waiters
+        waiters = self._room.waiters
         # Redis may send a hint before its reply has been read, so the call is parked before it asks.
         parked = waiters.open(call, where.bucket) if ask.wait_ms else None
         try:
-            reply = await shard.run("dedupe", where.bucket, arguments)
+            reply = await self._ask(where.bucket, arguments)
             if parked is not None:
-                reply = await self._wait(ask, parked, reply, shard, arguments)
+                reply = await self._wait(ask, parked, reply, arguments)
         except BaseException:
             if not ask.request_id:
-                self._room.clean_up(self._leave(shard, where, call, str(arguments["claim"])))
+                self._room.clean_up(self._leave(where, call, str(arguments["claim"])))
             raise
         finally:
             if parked is not None:
                 waiters.close(call)
         return self._answer(reply)
 
+    async def _ask(self, bucket: int, arguments: dict[str, Argument]) -> Reply:
+        return await self._map.pick(bucket).run("dedupe", bucket, arguments)
+
     async def _wait(
         self,
         ask: DedupeAsk,
         parked: ParkedCall,
         reply: Reply,
-        shard: Shard,
         arguments: dict[str, Argument],
     ) -> Reply:
-        loop, sweeper = asyncio.get_running_loop(), self._sweepers[shard.name]
+        loop = asyncio.get_running_loop()
         until = loop.time() + ask.wait_ms / 1000
         while reply[0] == b"waiting":
-            sweeper.expect(parked.bucket, int(reply[2]))
-            await sweeper.waiters.wait(parked, until)
+            self._sweeper.expect(parked.bucket, int(reply[2]))
+            await self._room.waiters.wait(parked, until)
             arguments["wait_ms"] = max(0, round((until - loop.time()) * 1000))
-            reply = await shard.run("dedupe", parked.bucket, arguments)
+            reply = await self._ask(parked.bucket, arguments)
         return reply
 
-    async def _leave(self, shard: Shard, where: Place, call: str, claim: str) -> None:
+    async def _leave(self, where: Place, call: str, claim: str) -> None:
         try:
-            await shard.run("unwatch", where.bucket, {"name": where.name, "call": call, "claim": claim})
+            await self._map.pick(where.bucket).run(
+                "unwatch", where.bucket, {"name": where.name, "call": call, "claim": claim}
+            )
         except LockServiceError:
             # The claim runs out by itself, and a hint to a call that has ended is ignored.
             return
@@ -96,8 +97,9 @@ class Dedupe:
     async def renew(self, namespace: str, key: str, claim_id: str, claim_ttl_ms: int | None) -> int | None:
         """Extends a claim and returns its ttl in ms, or None when it is not held. Raises what Shard.run raises."""
         name, bucket = place(namespace, key)
+        check_ttl("claim_ttl", claim_ttl_ms, self._map.pick(bucket))
         arguments = {"name": name, "claim": claim_id, "claim_ttl": claim_ttl_ms or ""}
-        reply = await self._map.pick(name).run("renew_claim", bucket, arguments)
+        reply = await self._map.pick(bucket).run("renew_claim", bucket, arguments)
         renewed = reply[0] == b"renewed"
         self._metrics.renew_claim["renewed" if renewed else "not_held"].inc()
         self._metrics.claim_expirations.inc(int(reply[-1]))
@@ -115,7 +117,7 @@ class Dedupe:
             "done": "1" if done else "",
             "result": result,
         }
-        reply = await self._map.pick(name).run("settle", bucket, arguments)
+        reply = await self._map.pick(bucket).run("settle", bucket, arguments)
         settled: bool = reply[0] == b"settled"
         self._metrics.settle["settled" if settled else "not_held"].inc()
         self._metrics.claim_expirations.inc(int(reply[1]))

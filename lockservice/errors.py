@@ -43,6 +43,18 @@ class ClockUnsafe(LockServiceError):
     """The shard's clock and this replica's are too far apart to seed fencing tokens from."""
 
 
+class HoldOff(LockServiceError):
+    """The shard's primary has changed: until every lease that may have been lost has run out, nothing is granted.
+
+    Attributes:
+        remaining_ms: how long that is from now.
+    """
+
+    def __init__(self, message: str, remaining_ms: int) -> None:
+        super().__init__(message)
+        self.remaining_ms = remaining_ms
+
+
 class ShardMapMismatch(LockServiceError):
     """A shard was written with another shard map than this replica's."""
 

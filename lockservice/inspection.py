@@ -3,16 +3,19 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 from lockservice.errors import LockServiceError
 from lockservice.lease import Hold, Holder, Lock, Waiter
 from lockservice.limits import BUCKETS, INSPECT_WAITERS_MAX
 from lockservice.metrics import Metrics
+from lockservice.shard_url import address_of
 from lockservice.shards.keys import name_prefix, place
 from lockservice.shards.shard import Reply, Shard
 from lockservice.shards.shard_map import ShardMap
+
+_BUCKETS_AT_ONCE: Final = 32
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,8 @@ class ShardView(NamedTuple):
     latency_p99_ms: float
     locks_held: int
     waiters: int
+    durability: str
+    exclusion: str
 
 
 class Inspection:
@@ -39,7 +44,7 @@ class Inspection:
     async def inspect(self, namespace: str, resource: str) -> tuple[Lock, list[Waiter]]:
         """Returns a resource and its first waiters in the order of their turn. Raises what Shard.run raises."""
         name, bucket = place(namespace, resource)
-        shard = self._map.pick(name)
+        shard = self._map.pick(bucket)
         reply = await shard.run("inspect", bucket, {"name": name, "waiters_max": INSPECT_WAITERS_MAX})
         waiters = [
             Waiter(owner.decode(), int(waiting_ms), _number(version), _number(after_version))
@@ -48,21 +53,27 @@ class Inspection:
         return _lock(resource, shard, reply[1], reply[2]), waiters
 
     async def list_locks(self, namespace: str, prefix: str, limit: int) -> AsyncIterator[list[Lock]]:
-        """Yields the held and the kept resources whose names begin with a prefix, shard by shard.
+        """Yields the held and the kept resources whose names begin with a prefix, some at a time.
 
         Raises what Shard.run raises.
         """
         text = name_prefix(namespace, prefix)
-        for shard in self._map.shards:
-            replies = await asyncio.gather(
-                *(shard.run("list", bucket, {"prefix": text, "locks_max": limit}) for bucket in range(BUCKETS))
-            )
-            found = [entry for reply in replies for entry in reply[1:]][:limit]
+        for first in range(0, BUCKETS, _BUCKETS_AT_ONCE):
+            buckets = range(first, first + _BUCKETS_AT_ONCE)
+            replies = await asyncio.gather(*(self._list(bucket, text, limit) for bucket in buckets))
+            found = [entry for entries in replies for entry in entries][:limit]
             limit -= len(found)
             if found:
-                yield [_lock(_resource(namespace, name), shard, state, queued) for name, state, queued in found]
+                yield [
+                    _lock(_resource(namespace, name), shard, state, queued) for shard, name, state, queued in found
+                ]
             if limit <= 0:
                 return
+
+    async def _list(self, bucket: int, prefix: str, limit: int) -> list[tuple[Shard, bytes, Reply, int]]:
+        shard = self._map.pick(bucket)
+        reply = await shard.run("list", bucket, {"prefix": prefix, "locks_max": limit})
+        return [(shard, *entry) for entry in reply[1:]]
 
     async def force_release(self, namespace: str, resource: str, token: int, reason: str) -> bool:
         """Takes a lease away, or ends the hold after it, and says whether there was one of this token.
@@ -70,7 +81,7 @@ class Inspection:
         Raises what Shard.run raises.
         """
         name, bucket = place(namespace, resource)
-        reply = await self._map.pick(name).run("force_release", bucket, {"name": name, "token": token})
+        reply = await self._map.pick(bucket).run("force_release", bucket, {"name": name, "token": token})
         forced: bool = reply[0] == b"forced"
         if forced and reply[1]:
             self._metrics.hold_duration["forced"].observe(int(reply[1]) / 1000)
@@ -84,13 +95,16 @@ class Inspection:
         """Describes every shard, those that are down too."""
         return list(await asyncio.gather(*(self._shard(shard) for shard in self._map.shards)))
 
+    async def _count(self, shard: Shard) -> tuple[int, int]:
+        replies = await asyncio.gather(*(shard.run("count", bucket, {}) for bucket in self._map.buckets_of(shard)))
+        return sum(int(reply[1]) for reply in replies), sum(int(reply[2]) for reply in replies)
+
     async def _shard(self, shard: Shard) -> ShardView:
         held = waiters = 0
-        problem = shard.condition.problem
+        problem = shard.problem
         if not problem:
             try:
-                replies = await asyncio.gather(*(shard.run("count", bucket, {}) for bucket in range(BUCKETS)))
-                held, waiters = (sum(int(reply[i]) for reply in replies) for i in (1, 2))
+                held, waiters = await self._count(shard)
             except LockServiceError as error:
                 problem = str(error)
         latencies = sorted(shard.latencies_s)
@@ -102,13 +116,9 @@ class Inspection:
             latency_p99_ms=_quantile_ms(latencies, 0.99),
             locks_held=held,
             waiters=waiters,
+            durability=shard.guarantee.durability,
+            exclusion=shard.guarantee.exclusion,
         )
-
-
-def address_of(url: str) -> str:
-    """Returns the address in a shard's URL, without its credentials."""
-    parts = urlsplit(url)
-    return parts.path if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
 
 
 def _quantile_ms(ordered: list[float], quantile: float) -> float:
@@ -129,6 +139,7 @@ def _lock(resource: str, shard: Shard, state: Reply, queued: int) -> Lock:
     return Lock(
         resource=resource,
         shard=shard.name,
+        guarantee=shard.guarantee,
         holder=Holder(owner.decode(), int(token), int(remaining_ms)) if token else None,
         queue_length=int(queued),
         completed=_number(completed),

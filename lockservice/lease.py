@@ -6,6 +6,8 @@ Durations are in milliseconds. They are named tuples because several are made fo
 from enum import Enum
 from typing import NamedTuple
 
+from lockservice.guarantee import Guarantee
+
 
 class Previous(Enum):
     """How the lease before a grant ended."""
@@ -92,6 +94,7 @@ class Lock(NamedTuple):
 
     resource: str
     shard: str
+    guarantee: Guarantee
     holder: Holder | None
     queue_length: int
     completed: int | None

@@ -52,7 +52,16 @@ CLOCK_ERROR_MS_MAX: Final = 500
 RECONNECT_MS_MIN: Final = 20
 RECONNECT_MS_MAX: Final = 1_000
 READ_ONCE_MORE_MS: Final = 5
-PROBE_MS: Final = 1_000
+# Each Redis is asked this often whether it may still be used, its clock included.
+PROBE_MS: Final = 500
+# Sentinels, and the nodes of a Cluster, are asked this often who the primaries are.
+TOPOLOGY_MS: Final = 100
+# Replicas, or the disk, have this share of the Redis timeout to confirm what an answer is about to say.
+CONFIRM_SHARE: Final = 0.6
+# A bucket that is on its way to another shard, or whose slot to another node, is asked again after this long ...
+MOVING_MS: Final = 3
+# ... and is unavailable after so long; a move that was interrupted has been undone by then.
+MOVING_MS_MAX: Final = 4_000
 REDIS_MAJOR_MIN: Final = 7
 # So many calls for a shard leave at once, though others are still on their way.
 BATCH_CALLS_MIN: Final = 32

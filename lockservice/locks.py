@@ -1,9 +1,8 @@
 """Leases: acquire, renew, release."""
 
 import time
-from collections.abc import Mapping
 
-from lockservice.acquisition import Acquisition, Answer
+from lockservice.acquisition import Acquisition, Answer, check_ttl
 from lockservice.lease import AcquireAsk, Grant, Held
 from lockservice.metrics import Metrics
 from lockservice.shards.keys import place
@@ -23,13 +22,13 @@ class Locks:
         *,
         shard_map: ShardMap,
         room: WaitingRoom,
-        sweepers: Mapping[str, Sweeper],
+        sweeper: Sweeper,
         metrics: Metrics,
         waiters_max: int,
     ) -> None:
         self.shard_map = shard_map
         self.room = room
-        self.sweepers = sweepers
+        self.sweeper = sweeper
         self.metrics = metrics
         self.waiters_max = waiters_max
 
@@ -57,8 +56,9 @@ class Locks:
     async def renew(self, namespace: str, resource: str, lease_id: str, ttl_ms: int | None) -> int | None:
         """Extends a lease and returns its ttl in ms, or None when it is not held. Raises what Shard.run raises."""
         name, bucket = place(namespace, resource)
+        check_ttl("ttl", ttl_ms, self.shard_map.pick(bucket))
         arguments = {"name": name, "lease": lease_id, "ttl": ttl_ms or ""}
-        reply = await self.shard_map.pick(name).run("renew", bucket, arguments)
+        reply = await self.shard_map.pick(bucket).run("renew", bucket, arguments)
         renewed = reply[0] == b"renewed"
         self.metrics.renew["renewed" if renewed else "not_held"].inc()
         return int(reply[1]) if renewed else None
@@ -70,7 +70,7 @@ class Locks:
         """
         name, bucket = place(namespace, resource)
         arguments = {"name": name, "lease": lease_id, "done": "1" if done else "", "hold_ms": hold_ms}
-        reply = await self.shard_map.pick(name).run("release", bucket, arguments)
+        reply = await self.shard_map.pick(bucket).run("release", bucket, arguments)
         released: bool = reply[0] == b"released"
         self.metrics.release["released" if released else "not_held"].inc()
         if released and reply[1]:

@@ -155,6 +155,12 @@ class Metrics:
         self.shard_up = Gauge(
             "lockservice_shard_up", "1 while the shard may be used.", ("shard",), registry=self.registry
         )
+        self.clock_offset = Gauge(
+            "lockservice_shard_clock_offset_seconds",
+            "How far the shard's clock is ahead of this replica's, as far as that is certain.",
+            ("shard",),
+            registry=self.registry,
+        )
         self.shard_incarnations = self._counter(
             "lockservice_shard_incarnations_total", "Redis processes seen behind the shard.", ("shard",)
         )

@@ -1,14 +1,14 @@
 """One replica: its shards, its waiting calls, and the domain on top of them. It holds no lock state of its own."""
 
-import asyncio
 from collections.abc import Sequence
 
 from lockservice.dedupe import Dedupe
+from lockservice.guarantee import Guarantees
 from lockservice.inspection import Inspection
 from lockservice.locks import Locks
 from lockservice.metrics import Metrics
-from lockservice.shards.shard import Shard
-from lockservice.shards.shard_map import ShardMap, map_names
+from lockservice.shards.node import Connecting
+from lockservice.shards.shard_map import ShardMap
 from lockservice.sweeper import Sweeper
 from lockservice.waiters import WaitingRoom
 
@@ -17,7 +17,9 @@ class Replica:
     """Builds the domain for a shard map.
 
     Args:
-        shards: name and redis-py URL of each shard.
+        shards: name and URL of each shard.
+        guarantees: what the answers of each shard are worth.
+        hold_off_ms: how long an exclusive shard grants nothing after a change of primary.
         redis_timeout_ms: how long a shard's answer may take.
         version_retention_ms: how long completed versions are remembered after a resource's last use.
         waiters_per_resource: how many calls may wait for one resource.
@@ -29,6 +31,8 @@ class Replica:
         self,
         *,
         shards: Sequence[tuple[str, str]],
+        guarantees: Guarantees,
+        hold_off_ms: int,
         redis_timeout_ms: int,
         version_retention_ms: int,
         waiters_per_resource: int,
@@ -36,38 +40,28 @@ class Replica:
         metrics: Metrics,
     ) -> None:
         self._room = WaitingRoom(waiters_max=waiters_per_replica)
-        names = map_names([name for name, _ in shards])
-        self.shard_map = ShardMap(
-            [
-                Shard(
-                    name=name,
-                    url=url,
-                    map_names=names,
-                    replica=self._room.replica,
-                    timeout_ms=redis_timeout_ms,
-                    memory_ms=version_retention_ms,
-                    metrics=metrics,
-                )
-                for name, url in shards
-            ]
+        connecting = Connecting(
+            replica=self._room.replica,
+            timeout_s=redis_timeout_ms / 1000,
+            memory_ms=version_retention_ms,
+            hold_off_ms=hold_off_ms,
+            metrics=metrics,
         )
-        sweepers = {
-            shard.name: Sweeper(shard=shard, waiters=self._room.shard(), metrics=metrics)
-            for shard in self.shard_map.shards
-        }
-        self._sweepers = sweepers
+        waiters = self._room.waiters
+        self.shard_map = ShardMap(shards=shards, guarantees=guarantees, connecting=connecting, on_hint=waiters.hear)
+        sweeper = self._sweeper = Sweeper(shard_map=self.shard_map, waiters=waiters, metrics=metrics)
         self._metrics = metrics
         self.locks = Locks(
             shard_map=self.shard_map,
             room=self._room,
-            sweepers=sweepers,
+            sweeper=sweeper,
             metrics=metrics,
             waiters_max=waiters_per_resource,
         )
-        self.dedupe = Dedupe(shard_map=self.shard_map, room=self._room, sweepers=sweepers, metrics=metrics)
+        self.dedupe = Dedupe(shard_map=self.shard_map, room=self._room, sweeper=sweeper, metrics=metrics)
         self.inspection = Inspection(shard_map=self.shard_map, metrics=metrics)
         metrics.watch(
-            holds=lambda: sum(sweeper.holds for sweeper in sweepers.values()),
+            holds=lambda: sweeper.holds,
             waiters=lambda: self._room.waiting,
         )
 
@@ -78,8 +72,7 @@ class Replica:
 
     async def start(self) -> None:
         """Connects to the shards. One that is down does not stop the start."""
-        for sweeper in self._sweepers.values():
-            sweeper.start()
+        self._sweeper.start()
         await self.shard_map.start()
 
     def drain(self) -> None:
@@ -90,5 +83,5 @@ class Replica:
     async def stop(self) -> None:
         """Finishes what ended calls have left to do, and disconnects."""
         await self._room.cleaned()
-        await asyncio.gather(*(sweeper.stop() for sweeper in self._sweepers.values()))
+        await self._sweeper.stop()
         await self.shard_map.stop()

@@ -72,6 +72,8 @@ class Server(Process):
         metrics = Metrics(registry)
         replica = self._replica = Replica(
             shards=await self._shards(),
+            guarantees=self._settings.guarantees,
+            hold_off_ms=self._settings.hold_off_ms,
             redis_timeout_ms=self._settings.redis_timeout_ms,
             version_retention_ms=self._settings.version_retention_ms,
             waiters_per_resource=self._settings.waiters_per_resource,

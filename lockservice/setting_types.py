@@ -1,6 +1,7 @@
 """The kinds of text that settings are written in: durations, and addresses to listen on."""
 
 import re
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -45,6 +46,23 @@ class Address(click.ParamType[str]):
         match = _ADDRESS.fullmatch(str(value))
         if match is None or int(match["port"]) > _PORT_MAX:
             self.fail(f"{value!r} is no HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051", param, ctx)
+        return str(value)
+
+
+class Levels(click.ParamType[str]):
+    """Levels of durability or exclusion, kept as they are written."""
+
+    name = "level"
+
+    def __init__(self, read: Callable[[str], object]) -> None:
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Checks what is written."""
+        try:
+            self._read(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
         return str(value)
 
 

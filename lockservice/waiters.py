@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import secrets
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from lockservice.errors import Draining, TooManyWaiters
@@ -34,7 +34,7 @@ class ParkedCall:
 
 
 class Waiters:
-    """The parked calls of this replica on one shard."""
+    """The parked calls of this replica."""
 
     def __init__(self, room: "WaitingRoom") -> None:
         self.replica = room.replica
@@ -109,10 +109,14 @@ class Waiters:
         for call in self._by_bucket.get(bucket, ()):
             self._calls[call].wake()
 
+    def wake_buckets(self, buckets: Iterable[int]) -> None:
+        """Makes every call of some buckets look again."""
+        for bucket in buckets:
+            self.wake_bucket(bucket)
+
     def wake_all(self) -> None:
         """Makes every call look again."""
-        for parked in self._calls.values():
-            parked.wake()
+        self.wake_buckets(self.buckets())
 
 
 class WaitingRoom:
@@ -121,6 +125,7 @@ class WaitingRoom:
     Attributes:
         replica: this process's name among all replicas.
         waiting: how many calls are waiting now.
+        waiters: those calls.
     """
 
     def __init__(self, *, waiters_max: int) -> None:
@@ -130,14 +135,8 @@ class WaitingRoom:
         self._waiters_max = waiters_max
         self._numbers = itertools.count()
         self._draining = False
-        self._shards: list[Waiters] = []
+        self.waiters = Waiters(self)
         self._cleaning: set[asyncio.Task[Any]] = set()
-
-    def shard(self) -> Waiters:
-        """Makes the part of one shard."""
-        waiters = Waiters(self)
-        self._shards.append(waiters)
-        return waiters
 
     def name_call(self) -> str:
         """Names a call: unique among all calls of all replicas."""
@@ -161,8 +160,7 @@ class WaitingRoom:
     def drain(self) -> None:
         """Tells every waiting call, and all that would wait from now on, to queue at another replica."""
         self._draining = True
-        for waiters in self._shards:
-            waiters.wake_all()
+        self.waiters.wake_all()
 
     def clean_up(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Runs the clean-up of a call that has ended, which nothing may cancel any more."""

@@ -11,7 +11,7 @@ from harness.redis_server import KINDS, RedisServer
 from harness.service import Service
 
 # The only keys that stay for ever: a few for each bucket, and the shard map.
-PERMANENT = re.compile(r"ls:map|ls:\{b\d+\}:(token|incarnation|ticket|leases|holds|claims)")
+PERMANENT = re.compile(r"ls:\{b\d+\}:(map|token|incarnation|ticket|leases|holds|claims)")
 
 
 @pytest.fixture(scope="session", params=["valkey", "redis"])

@@ -87,7 +87,7 @@ def test_serve_and_config_have_the_same_settings() -> None:
     ("arguments", "code", "said"),
     [
         (["reshard"], 2, "comes in a later version"),
-        (["serve", "--durability", "fsync"], 2, "--durability fsync"),
+        (["serve", "--durability", "twice"], 2, "primary, replicas=N"),
         (["serve", "--nonsense"], 2, "--nonsense"),
         (["nonsense"], 2, "nonsense"),
     ],

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from lockservice import cli, config
 from lockservice.durations import format_ms, parse_ms
+from lockservice.guarantee import Guarantee
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,7 @@ def test_defaults() -> None:
     assert (settings.grpc_addr, settings.ops_addr) == ("127.0.0.1:50051", "127.0.0.1:9090")
     assert (settings.shards, settings.embedded_shards) == ((), 2)
     assert settings.redis_timeout_ms == 250
-    assert (settings.durability, settings.exclusion) == ("primary", "fenced")
+    assert settings.guarantees.of("s1") == Guarantee("primary", "fenced")
     assert (settings.drain_delay_ms, settings.shutdown_grace_ms) == (0, 20_000)
     assert (settings.insecure, settings.workers, settings.reflection) == (False, 1, True)
     assert settings.log_format is None
@@ -94,7 +95,7 @@ def test_shards_of_a_variable() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("http://h", "redis://, rediss:// or unix://"),
+        ("http://h", "redis+sentinel:// or redis+cluster://"),
         ("redis://", "no server in the URL"),
         ("redis://h:99999", "no server in the URL"),
         ("redis://:sec/ret@h", "no server in the URL"),
@@ -102,8 +103,9 @@ def test_shards_of_a_variable() -> None:
         ("unix://", "no server in the URL"),
         ("Upper=redis://h", "1 to 63 of a-z, 0-9 and -"),
         ("a" * 64 + "=redis://h", "1 to 63 of a-z, 0-9 and -"),
-        ("redis+sentinel://h/main", "comes in a later version"),
-        ("redis+cluster://h", "comes in a later version"),
+        ("redis+sentinel://h,i", "the name of their group"),
+        ("redis+cluster://h/0", "has no databases"),
+        ("redis://h,i", "no server in the URL"),
     ],
 )
 def test_bad_shards(text: str, said: str) -> None:
@@ -122,8 +124,8 @@ def test_two_shards_of_one_name() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--durability", "fsync"], "only primary is there now"),
-        (["--exclusion", "exclusive"], "only fenced is there now"),
+        (["--durability", "replicas"], "primary, replicas=N with N from 1 to 9, or fsync"),
+        (["--exclusion", "exclude"], "fenced or exclusive"),
         (["--workers", "0"], "1<=x<=64"),
         (["--workers", "65"], "1<=x<=64"),
         (["--auth-file", __file__], "comes in a later version"),
@@ -161,7 +163,7 @@ def test_refused(arguments: list[str], said: str) -> None:
         ("tls-cert = [1]", "does not exist"),
         ("embedded-shards = 2.5", "not a valid integer"),
         ("embedded-shards = true", "not a valid integer"),
-        ("shards = [5]", "redis://, rediss:// or unix://"),
+        ("shards = [5]", "redis+sentinel:// or redis+cluster://"),
         ("insecure = 'maybe'", "not a valid boolean"),
         ("[redis]\ntimeout = '1s'", "unknown: redis"),
     ],

@@ -36,6 +36,7 @@ LABELS = {
     "lockservice_redis_batch_size": {"shard"},
     "lockservice_redis_errors_total": {"shard", "kind"},
     "lockservice_shard_up": {"shard"},
+    "lockservice_shard_clock_offset_seconds": {"shard"},
     "lockservice_shard_incarnations_total": {"shard"},
     "lockservice_dedupe_total": {"outcome"},
     "lockservice_release_total": {"outcome"},

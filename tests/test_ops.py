@@ -16,8 +16,8 @@ from lockservice.metrics import Metrics
 from lockservice.ops import Ops
 
 SHARDS = [
-    ShardView("s1", "10.0.0.1:6379", "", 0.25, 1.5, 12, 3),
-    ShardView("s2", "10.0.0.2:6379", "<b>gone</b>", 0, 0, 0, 0),
+    ShardView("s1", "10.0.0.1:6379", "", 0.25, 1.5, 12, 3, "primary", "fenced"),
+    ShardView("s2", "10.0.0.2:6379", "<b>gone</b>", 0, 0, 0, 0, "primary", "fenced"),
 ]
 
 

@@ -13,7 +13,9 @@ from lockservice.shards.pipeline import Pipeline, connect, is_error
 async def open_pipeline(server: RedisServer, sizes: list[int] | None = None) -> Pipeline:
     """Connects, and notes the size of each write."""
     noted = sizes if sizes is not None else []
-    return await connect(server.url, timeout_s=0.25, on_push=lambda _push: None, on_batch=noted.append)
+    pipeline = Pipeline(timeout_s=0.25, on_push=lambda _push: None, on_batch=noted.append)
+    await connect(server.url, pipeline)
+    return pipeline
 
 
 async def test_calls_of_one_turn_leave_in_one_write(servers: list[RedisServer]) -> None:
@@ -68,7 +70,8 @@ async def test_a_refused_subscription_takes_only_its_own_place(servers: list[Red
     with servers[0].connect() as connection:
         connection.execute_command("ACL", "SETUSER", "deaf", "on", ">secret", "~*", "+@all", "-subscribe")
     url = servers[0].url.replace("unix://", "unix://deaf:secret@")
-    pipeline = await connect(url, timeout_s=0.25, on_push=lambda _push: None, on_batch=lambda _size: None)
+    pipeline = Pipeline(timeout_s=0.25, on_push=lambda _push: None, on_batch=lambda _size: None)
+    await connect(url, pipeline)
 
     refused = pipeline.subscribe("ls:inbox:x")
     echo, ping = pipeline.call("ECHO", "a"), pipeline.call("PING")

@@ -163,7 +163,8 @@ async def test_a_lost_wake_up_costs_at_most_a_second(service: Service) -> None:
     waiter = service.waiting(owner="next")
     await service.queued(1)
     for shard in service.server._replica.shard_map.shards:  # type: ignore[union-attr]
-        shard.on_hint = lambda _bucket, _call: None
+        pipeline = shard.topology.by_bucket[0]._pipeline
+        pipeline._on_push = lambda _push: None  # type: ignore[union-attr]  # it is connected
 
     started = time.monotonic()
     await service.release(lease)

@@ -143,8 +143,8 @@ async def test_seeding_starts_above_what_the_replica_has_seen(server: RedisServe
         replica = service.server._replica
         assert replica is not None
         far = before.fencing_token + 10**12
-        shard = replica.shard_map.shards[0]
-        shard.seen = [far] * len(shard.seen)
+        seen = replica.shard_map.seen
+        seen[:] = [far] * len(seen)
         with server.connect() as connection:
             connection.flushall()
 

@@ -55,6 +55,7 @@ class LockAdminService:
                 locks_held=view.locks_held,
                 waiters=view.waiters,
                 problem=view.problem,
+                guarantee=pb.Guarantee(durability=view.durability, exclusion=view.exclusion),
             )
             for view in await self._inspection.shards()
         ]
@@ -72,6 +73,7 @@ def _lock(value: Lock) -> pb.LockInfo:
         queue_length=value.queue_length,
         completed_version=value.completed,
         hold=hold,
+        guarantee=pb.Guarantee(durability=value.guarantee.durability, exclusion=value.guarantee.exclusion),
     )
 
 

@@ -38,6 +38,7 @@ TABLE: Final[dict[type[errors.LockServiceError], Refusal]] = {
     errors.ShardUnavailable: Refusal(grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_SHARD_UNAVAILABLE, retry_ms=250),
     errors.OutcomeUnknown: Refusal(grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_OUTCOME_UNKNOWN, retry_ms=100),
     errors.ClockUnsafe: Refusal(grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_CLOCK_UNSAFE, retry_ms=1_000),
+    errors.HoldOff: Refusal(grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_HOLD_OFF, retry_ms=1_000),
     errors.Draining: Refusal(grpc.StatusCode.UNAVAILABLE, pb.ERROR_REASON_DRAINING, retry_ms=0),
     errors.TooManyWaiters: Refusal(
         grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_TOO_MANY_WAITERS, retry_ms=1_000
@@ -63,9 +64,10 @@ def status_of(error: Exception) -> Status:
     if isinstance(error, errors.InvalidField):
         violation = BadRequest.FieldViolation(field=error.field, description=error.problem)
         details.append(BadRequest(field_violations=[violation]))
-    if refusal.retry_ms is not None:
+    retry_ms = error.remaining_ms if isinstance(error, errors.HoldOff) else refusal.retry_ms
+    if retry_ms is not None:
         delay = Duration()
-        delay.FromMilliseconds(refusal.retry_ms)
+        delay.FromMilliseconds(retry_ms)
         details.append(RetryInfo(retry_delay=delay))
     status = Status(code=Code.Value(refusal.code.name), message=str(error))
     for detail in details:

@@ -16,7 +16,7 @@
 -- ARGV retention    ms
 -- ARGV waiters_max  number
 -- Returns granted LEASE TOKEN ENDED COMPLETED HANDOFF_US QUEUED | held OWNER TOKEN REMAINING_MS COMPLETED | early COMPLETED
---   | duplicate COMPLETED | stale COMPLETED | waiting REMAINING_MS | reused | full
+--   | duplicate COMPLETED | stale COMPLETED | waiting REMAINING_MS | reused | full | hold_off REMAINING_MS
 
 local state = load(name)
 local who = {waiter = waiter, call = call, owner = owner, lease = lease, print = print, ttl = ttl, version = version,
@@ -35,6 +35,9 @@ if not (state.lease or state.hold_until or is_early(state, after_version) or wai
   end
   if is_stale(state, who) then
     return {'stale', state.completed or ''}
+  end
+  if holding then
+    return {'hold_off', holding}
   end
   return take(0)
 end
@@ -78,6 +81,9 @@ end
 local early = is_early(state, after_version)
 local retry = hold_active(state) and event_id ~= '' and event_id == state.hold_event
 if not (state.lease or more or early) and (retry or not hold_active(state)) then
+  if holding then
+    return {'hold_off', holding}
+  end
   if before then
     drop(name, waiter, before)
   end

@@ -10,7 +10,8 @@
 -- ARGV wait_ms      ms that it may wait from now on; 0: answer at once
 -- ARGV call         the name of this call
 -- Returns first CLAIM SEEN_MS EXPIRED | duplicate SEEN_MS RESULT | in_progress SEEN_MS REMAINING_MS
---   | waiting SEEN_MS REMAINING_MS | mismatch SEEN_MS | reused, EXPIRED being 1 when a claim before it had run out
+--   | waiting SEEN_MS REMAINING_MS | mismatch SEEN_MS | reused | hold_off REMAINING_MS, EXPIRED being 1 when a claim
+--   before it had run out
 
 local digest = digest_of(name)
 local key = bucket .. 'claim:' .. digest
@@ -48,6 +49,9 @@ if record.seen then
   return {'waiting', record.seen, remaining_ms}
 end
 
+if holding then
+  return {'hold_off', holding}
+end
 local fields = {'seen', whole(now_ms)}
 local function add(field, value)
   if value ~= '' then

@@ -111,7 +111,7 @@ end
 
 -- During a hold only the retry of the event that it is for may go on, and may already be waiting.
 local function hand_off_to_retry(name, state)
-  if not state.hold_event or state.hold_event == '' then
+  if holding or not state.hold_event or state.hold_event == '' then
     return
   end
   for _, member in ipairs(redis.call('ZRANGE', bucket .. 'queue:' .. name, 0, 999)) do
@@ -142,6 +142,10 @@ local function advance(name, state)
     changed = true
   end
   if not waited_for(name) then
+    return changed, false
+  end
+  if holding then
+    redis.call('ZADD', bucket .. 'leases', now_ms + holding, name)
     return changed, false
   end
   admit_early(name, state)

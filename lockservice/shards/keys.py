@@ -8,7 +8,8 @@ from urllib.parse import quote
 from lockservice.limits import BUCKETS
 
 INBOX: Final = "ls:inbox:"
-MAP_KEY: Final = "ls:map"
+# Its tag puts it on one node of a Cluster, together with bucket 0.
+MAP_KEY: Final = "ls:{b0}:map"
 
 # User text never builds a key as it is: braces would move it to another slot, globs and control characters
 # confuse people and tools.

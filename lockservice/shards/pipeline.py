@@ -31,13 +31,18 @@ Push = Callable[[list[Any]], None]
 
 
 class Pipeline(asyncio.Protocol):
-    """A connected pipeline. Make one with `connect`.
+    """A pipeline, once `connect` has connected it.
+
+    Args:
+        timeout_s: how long an answer may take.
+        on_push: is called with each published message.
+        on_batch: is called with the number of commands in each write.
 
     A call whose caller has left still takes its own reply off the wire, so no reply ever reaches another call.
     """
 
     def __init__(self, *, timeout_s: float, on_push: Push, on_batch: Callable[[int], None]) -> None:
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._on_push = on_push
         self._on_batch = on_batch
         self._loop = asyncio.get_running_loop()
@@ -60,7 +65,7 @@ class Pipeline(asyncio.Protocol):
         self._connection = connection
         self._transport = writer.transport
         self._transport.set_protocol(self)
-        self._watch = self._loop.call_later(self._timeout_s / 4, self._check_timeout)
+        self._watch = self._loop.call_later(self.timeout_s / 4, self._check_timeout)
 
     def call(self, *command: str | bytes | int) -> asyncio.Future[Any]:
         """Sends one command with this turn's others; the future gets its reply, an error reply as a value.
@@ -78,6 +83,10 @@ class Pipeline(asyncio.Protocol):
         future = self._loop.create_future()
         self._pending.append(future)
         return future
+
+    def answer(self, *command: str | bytes | int) -> asyncio.Future[Any]:
+        """Sends a script call, whose reply callers rely on. Raises what `call` raises."""
+        return self.call(*command)
 
     def subscribe(self, channel: str) -> asyncio.Future[Any]:
         """Asks for a channel's messages. RESP3 confirms with a push in a reply's place, and refuses with a reply."""
@@ -115,10 +124,10 @@ class Pipeline(asyncio.Protocol):
 
     def _check_timeout(self, overdue: float | None = None) -> None:
         # Replies come in order, so silence speaks for all that wait; one timer watches them instead of one each.
-        again_s = self._timeout_s / 4
-        if self._in_flight and self._loop.time() - self._heard_at > self._timeout_s:
+        again_s = self.timeout_s / 4
+        if self._in_flight and self._loop.time() - self._heard_at > self.timeout_s:
             if overdue == self._heard_at:
-                self.close(f"none within {self._timeout_s * 1000:.0f} ms")
+                self.close(f"none within {self.timeout_s * 1000:.0f} ms")
                 return
             # The reply may be in the socket already, when it was this process that had no time: read once more.
             overdue, again_s = self._heard_at, READ_ONCE_MORE_MS / 1000
@@ -147,25 +156,23 @@ class Pipeline(asyncio.Protocol):
         self.close(str(exc) if exc else "the connection was closed")
 
 
-async def connect(url: str, *, timeout_s: float, on_push: Push, on_batch: Callable[[int], None]) -> Pipeline:
-    """Connects to the Redis at a redis-py URL.
+async def connect(url: str, pipeline: Pipeline) -> None:
+    """Connects a pipeline to the Redis at a redis-py URL, within the pipeline's timeout.
 
     Raises:
-        ShardUnavailable: it cannot be reached, or refuses the credentials, within timeout_s.
+        ShardUnavailable: it cannot be reached in time, or refuses the credentials.
     """
     try:
-        connection = _make(url, timeout_s)
+        connection = _make(url, pipeline.timeout_s)
     except (ValueError, TypeError) as error:
         raise ShardUnavailable(f"its URL cannot be used: {error}") from error
-    pipeline = Pipeline(timeout_s=timeout_s, on_push=on_push, on_batch=on_batch)
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(pipeline.timeout_s):
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py annotates only a part
     except (RedisError, OSError, TimeoutError) as error:
         await connection.disconnect(nowait=True)
         raise ShardUnavailable(f"cannot connect: {error or type(error).__name__}") from error
     pipeline.attach(connection)
-    return pipeline
 
 
 def _make(url: str, timeout_s: float) -> Connection:

@@ -13,6 +13,8 @@ Argument = str | bytes | int
 # What every call carries besides its own arguments: the Redis process it is meant for and how long things are
 # remembered. The shard adds them.
 COMMON = ("run_id", "memory_ms")
+# What those pass that run a script on no bucket that is open.
+NOBODY = ("", 0)
 # Stands where a script's usual way has ended: Redis makes every function of a shared part anew for each call, so
 # the parts that are seldom needed come after it.
 _INCLUDE = re.compile(r"^-- Include: (\w+)$", re.MULTILINE)
@@ -89,6 +91,10 @@ NAMES = (
     "sweep",
     "seed",
 )
+
+
+# What a shard map and its change need, besides.
+MAP_NAMES = ("map",)
 
 
 def load_all() -> tuple[Script, ...]:

@@ -1,62 +1,77 @@
-"""One shard: a Redis that is kept connected, checked, and asked to run scripts."""
+"""One shard of the map: it runs scripts on the Redis that serves a bucket, and insists as far as that is safe."""
 
 import asyncio
-import contextlib
 import logging
-import random
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
-from lockservice.errors import (
-    ClockUnsafe,
-    LockServiceError,
-    OutcomeUnknown,
-    ShardOutOfMemory,
-    ShardUnavailable,
-)
-from lockservice.limits import (
-    BUCKETS,
-    CLOCK_ERROR_MS_MAX,
-    PROBE_MS,
-    RECONNECT_MS_MAX,
-    RECONNECT_MS_MIN,
-)
-from lockservice.metrics import Metrics
+from lockservice.errors import ClockUnsafe, HoldOff, LockServiceError, ShardOutOfMemory, ShardUnavailable
+from lockservice.guarantee import Guarantee
+from lockservice.limits import CLOCK_ERROR_MS_MAX, MOVING_MS, MOVING_MS_MAX
+from lockservice.shard_url import group
 from lockservice.shards import script
-from lockservice.shards.condition import Condition, check
-from lockservice.shards.keys import BUCKET_BY_PREFIX, BUCKET_PREFIXES, INBOX
-from lockservice.shards.pipeline import Pipeline, connect, is_error
+from lockservice.shards.cluster import Cluster
+from lockservice.shards.node import Connecting, Node, Owner
+from lockservice.shards.pipeline import Pipeline, is_error
+from lockservice.shards.sentinel import Sentinel
+from lockservice.shards.standalone import Standalone
 
 log = logging.getLogger(__name__)
 
 Reply = list[Any]
-OnHint = Callable[[int, bytes], None]
 
 # Error replies that mean: nothing was done, and the shard may take the call later or at another address.
 _UNAVAILABLE: Final = frozenset(
     (
         *("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF", "BUSY"),
-        *("TRYAGAIN", "MOVED", "ASK", "NOAUTH", "NOPERM", "WRONGPASS"),
+        *("MOVED", "NOAUTH", "NOPERM", "WRONGPASS"),
     )
 )
+# Those of them that a Redis answers which is not the primary any more, or not fit to be it.
+_DOUBTFUL: Final = frozenset(("READONLY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN"))
+# A slot of a Cluster is on its way: nothing was done, and the call can be repeated in a moment.
+_MIGRATING: Final = frozenset(("ASK", "TRYAGAIN"))
 _LATENCIES_KEPT: Final = 2_048
 # These go to many buckets at once and wait for one another, so their latency says nothing of a worker's call.
 _IN_BULK: Final = frozenset({"sweep", "list", "count"})
+# These would grant something that a lost lease may still cover.
+_HELD_OFF: Final = frozenset({"acquire", "dedupe"})
+
+
+class Topology(Protocol):
+    """How a shard's Redis servers are found."""
+
+    by_bucket: list[Node]
+
+    async def start(self) -> None:
+        """Begins to connect, and returns once the first attempts are over."""
+
+    async def stop(self) -> None:
+        """Disconnects."""
+
+    async def look(self) -> None:
+        """Checks at once whether its Redis servers may be used."""
+
+    def doubt(self) -> None:
+        """Has them checked soon, since one may not be a primary any more."""
+
+    def redirect(self, bucket: int, address: str) -> bool:
+        """Takes what a Redis says of where a bucket is; False: it means nothing here."""
 
 
 class Shard:
-    """Keeps one connection to a shard's Redis and runs scripts on it.
+    """Runs scripts on the Redis servers of one shard.
 
     Args:
         name: its name in the shard map.
-        url: a redis-py URL, perhaps with credentials.
-        map_names: the names of all shards, as each shard remembers them.
-        replica: this replica's name, whose inbox is subscribed.
-        timeout_ms: how long an answer may take.
-        memory_ms: how long completed versions are remembered.
-        metrics: where calls are measured.
+        url: where it is.
+        guarantee: what its answers are worth.
+        connecting: what all connections of this replica have in common.
+        seen: the highest fencing token that this replica knows of in each bucket.
+        vet: looks at a Redis of it before that is used.
+        on_hint: is called with the bucket and the name of a waiting call that should look again.
     """
 
     def __init__(
@@ -64,43 +79,77 @@ class Shard:
         *,
         name: str,
         url: str,
-        map_names: str,
-        replica: str,
-        timeout_ms: int,
-        memory_ms: int,
-        metrics: Metrics,
+        guarantee: Guarantee,
+        connecting: Connecting,
+        seen: list[int],
+        vet: Callable[["Shard", Pipeline], Awaitable[str]],
+        on_hint: Callable[[int, bytes], None],
     ) -> None:
         self.name = name
         self.url = url
-        self.condition = Condition(problem="not connected yet")
-        self.seen = [0] * BUCKETS
+        self.guarantee = guarantee
+        self.hold_off_ms = connecting.hold_off_ms if guarantee.exclusive else 0
         self.latencies_s: deque[float] = deque(maxlen=_LATENCIES_KEPT)
-        self.on_hint: OnHint = lambda _bucket, _call: None
-        self.on_change: Callable[[bool], None] = lambda _up: None
-        self._map_names = map_names
-        self._replica = replica
-        self._timeout_s = timeout_ms / 1000
-        self._memory_ms = memory_ms
-        self._metrics = metrics
-        self._pipeline: Pipeline | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._tried = asyncio.Event()
-        self._duration = metrics.redis(name)
-        self._batch = metrics.redis_batch_size.labels(name).observe
+        self.started = asyncio.Event()
+        self.on_change: Callable[[Shard], None] = lambda _shard: None
+        # Where a call goes on whose bucket has gone to another shard.
+        self.on_moved: Callable[[Shard, str, int, Mapping[str, script.Argument]], Awaitable[Reply]] | None = None
+        self._seen = seen
+        self._metrics = connecting.metrics
+        self._duration = connecting.metrics.redis(name)
+        self._problem = "not connected yet"
+
+        def hear(node: Node, bucket: int, call: bytes) -> None:
+            # Every node of a Cluster repeats what one of them publishes.
+            if self._by_bucket[bucket] is node:
+                on_hint(bucket, call)
+
+        owner = Owner(
+            name=name,
+            guarantee=guarantee,
+            vet=lambda pipeline: vet(self, pipeline),
+            on_change=self._changed,
+            on_doubt=self._doubt,
+            on_hint=hear,
+        )
+        self.topology = _topology(owner, url, connecting)
+        self._by_bucket = self.topology.by_bucket
+
+    @property
+    def problem(self) -> str:
+        """Says why a part of it cannot be used; empty when all can."""
+        for node in dict.fromkeys(self._by_bucket):
+            problem = node.condition.problem or node.condition.clock_problem
+            if problem:
+                return problem
+        return ""
+
+    @property
+    def evicts(self) -> bool:
+        """Whether a Redis of it deletes keys when its memory is full."""
+        return any(node.condition.evicts for node in self._by_bucket)
 
     async def start(self) -> None:
         """Begins to connect, and returns once the first attempt is over, however it ended."""
-        self._task = asyncio.create_task(self._stay_connected(), name=f"shard {self.name}")
-        await self._tried.wait()
+        self._metrics.shard_up.labels(self.name).set(0)
+        await self.topology.start()
+        self.started.set()
 
     async def stop(self) -> None:
-        """Closes the connection for good."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        if self._pipeline is not None:
-            self._pipeline.close("this replica stops")
+        """Disconnects for good."""
+        await self.topology.stop()
+
+    def _doubt(self) -> None:
+        self.topology.doubt()
+
+    def _changed(self) -> None:
+        before, self._problem = self._problem, self.problem
+        self._metrics.shard_up.labels(self.name).set(0 if self._problem else 1)
+        if self._problem and self._problem != before:
+            log.warning("shard is not usable", extra={"shard": self.name, "problem": self._problem})
+        elif before and not self._problem:
+            log.info("shard is up", extra={"shard": self.name})
+        self.on_change(self)
 
     async def run(self, verb: str, bucket: int, arguments: Mapping[str, script.Argument]) -> Reply:
         """Runs a script on a bucket and returns its words.
@@ -108,127 +157,114 @@ class Shard:
         Raises:
             ShardUnavailable: nothing was done.
             OutcomeUnknown: it may have been done.
-            ShardOutOfMemory, ClockUnsafe, ShardMapMismatch: nothing was done.
+            ShardOutOfMemory, ClockUnsafe, HoldOff, ShardMapMismatch: nothing was done.
         """
         loaded = script.load(verb)
         values = loaded.values(arguments)
         started = time.perf_counter()
         try:
-            reply = await self._call("EVALSHA", loaded.sha, bucket, values)
+            reply = await self._by_bucket[bucket].call(loaded, "EVALSHA", bucket, values)
             # Nearly every reply is the words of the script; the rest is sorted out apart.
-            if type(reply) is not list or reply[0] == b"reseed":
+            if type(reply) is not list or reply[0] in _UNUSUAL:
                 reply = await self._insist(loaded, bucket, values, reply)
         except LockServiceError as error:
             self._metrics.redis_errors.labels(self.name, type(error).__name__).inc()
             raise
+        if reply[0] == b"moved":
+            assert self.on_moved is not None
+            return await self.on_moved(self, verb, bucket, arguments)
         elapsed = time.perf_counter() - started
         if verb not in _IN_BULK:
             self.latencies_s.append(elapsed)
             self._duration[verb].observe(elapsed)
         return reply
 
-    def _call(
-        self, command: str, text: str | bytes, bucket: int, values: Sequence[script.Argument]
-    ) -> asyncio.Future[Any]:
-        pipeline = self._pipeline
-        if pipeline is None or self.condition.problem:
-            self.condition.refuse(self.name)
-        return pipeline.call(
-            command, text, 1, BUCKET_PREFIXES[bucket], self.condition.run_id, self._memory_ms, *values
-        )
-
     async def _insist(
         self, loaded: script.Script, bucket: int, values: Sequence[script.Argument], reply: Any
     ) -> Reply:
-        """Runs a script that Redis does not know yet, or whose bucket is not seeded yet."""
-        while True:
-            if is_error(reply) and str(reply).startswith("NOSCRIPT"):
-                reply = await self._call("EVAL", loaded.text, bucket, values)
-            if is_error(reply):
-                raise self._refusal(str(reply))
-            if reply[0] != b"reseed":
-                return reply  # type: ignore[no-any-return]  # hiredis gives what Redis sent
-            await self._seed(bucket)
-            reply = await self._call("EVALSHA", loaded.sha, bucket, values)
+        """Asks again where nothing was done and that can help.
 
-    def _refusal(self, text: str) -> Exception:
+        So for a script that Redis does not know yet, a bucket that is not seeded yet or on its way to another shard,
+        and a slot that another node of a Cluster has.
+        """
+        until = time.monotonic() + MOVING_MS_MAX / 1000
+        command = "EVALSHA"
+        while True:
+            if is_error(reply):
+                if str(reply).startswith("NOSCRIPT"):
+                    command = "EVAL"
+                await self._follow(bucket, str(reply), until)
+            elif reply[0] == b"reseed":
+                word = await self._seed(bucket, until)
+                if word == b"moved":
+                    return [word]
+            elif reply[0] == b"hold_off":
+                raise HoldOff(
+                    f"shard {self.name} waits {int(reply[1]) / 1000:.0f} s for leases that may have been lost",
+                    int(reply[1]),
+                )
+            else:
+                return reply  # type: ignore[no-any-return]  # hiredis gives what Redis sent
+            reply = await self._by_bucket[bucket].call(loaded, command, bucket, values)
+
+    async def _follow(self, bucket: int, text: str, until: float) -> None:
+        """Deals with an error reply after which the call may be repeated. Raises what it means when it may not."""
         word = text.split(" ", 1)[0]
+        if word == "NOSCRIPT":
+            return
+        if word == "MOVED" and self.topology.redirect(bucket, text.rsplit(" ", 1)[-1]) and time.monotonic() < until:
+            # The first connection to a node that has just been heard of takes a moment.
+            if self._by_bucket[bucket].condition.problem:
+                await asyncio.wait([asyncio.ensure_future(self._by_bucket[bucket].tried.wait())], timeout=1)
+            return
+        if word in _MIGRATING and time.monotonic() < until:
+            await asyncio.sleep(MOVING_MS / 1000)
+            return
+        if word in _DOUBTFUL:
+            self.topology.doubt()
+        raise self._refusal(word, text)
+
+    def _refusal(self, word: str, text: str) -> Exception:
         if word == "OOM":
             return ShardOutOfMemory(f"shard {self.name} is out of memory")
         # What the ACL forbids inside a script has no word of its own before Redis 7.2.
-        if word in _UNAVAILABLE or "user executing the script" in text or "ACL failure in script" in text:
+        forbidden = "user executing the script" in text or "ACL failure in script" in text
+        if word in _UNAVAILABLE or word in _MIGRATING or forbidden:
             return ShardUnavailable(f"shard {self.name} answers {word}")
         return RuntimeError(f"shard {self.name}: {text}")
 
-    async def _seed(self, bucket: int) -> None:
+    async def _seed(self, bucket: int, until: float) -> bytes:
+        """Has a bucket seeded by the Redis process that serves it now, and returns what has become of it."""
         loaded = script.load("seed")
-        values = (self.seen[bucket], time.time_ns() // 1000, CLOCK_ERROR_MS_MAX * 1000)
-        reply = await self._call("EVAL", loaded.text, bucket, values)
+        node = self._by_bucket[bucket]
+        values = (self._seen[bucket], time.time_ns() // 1000, CLOCK_ERROR_MS_MAX * 1000, self.hold_off_ms)
+        reply = await node.call(loaded, "EVAL", bucket, values)
         if is_error(reply):
-            raise self._refusal(str(reply))
-        if reply[0] == b"clock_unsafe":
-            raise ClockUnsafe(
-                f"the clock of shard {self.name} is {int(reply[1]) / 1e6:+.3f} s off this replica's; "
-                f"at most {CLOCK_ERROR_MS_MAX} ms are safe to seed fencing tokens from"
-            )
+            await self._follow(bucket, str(reply), until)
+            return b"again"
+        node.holding.discard(bucket)
+        match reply[0]:
+            case b"clock_unsafe":
+                raise ClockUnsafe(
+                    f"the clock of shard {self.name} is {int(reply[1]) / 1e6:+.3f} s off this replica's; "
+                    f"at most {CLOCK_ERROR_MS_MAX} ms are safe to seed fencing tokens from"
+                )
+            case b"moving":
+                if time.monotonic() > until:
+                    raise ShardUnavailable(f"shard {self.name}: a part of it is on its way to another shard")
+                await asyncio.sleep(MOVING_MS / 1000)
+            case b"holding":
+                node.holding.add(bucket)
+            case _:
+                pass
+        return bytes(reply[0])
 
-    async def _stay_connected(self) -> None:
-        pause_ms = RECONNECT_MS_MIN
-        while True:
-            try:
-                await self._connect()
-                pause_ms = RECONNECT_MS_MIN
-                await self._stay_checked()
-            except (ShardUnavailable, OutcomeUnknown) as error:
-                self._become(Condition(problem=str(error)))
-            finally:
-                self._tried.set()
-                if self._pipeline is not None:
-                    self._pipeline.close("reconnecting")
-                    self._pipeline = None
-            # The jitter keeps replicas from coming back to a restarted Redis all at once.
-            await asyncio.sleep(pause_ms / 1000 * random.uniform(0.5, 1.0))  # noqa: S311  no secret
-            pause_ms = min(pause_ms * 2, RECONNECT_MS_MAX)
 
-    async def _connect(self) -> None:
-        pipeline = await connect(self.url, timeout_s=self._timeout_s, on_push=self._hear, on_batch=self._batch)
-        self._pipeline = pipeline
-        condition = await check(pipeline, self._map_names)
-        for loaded in script.load_all():
-            reply = await pipeline.call("SCRIPT", "LOAD", loaded.text)
-            if is_error(reply):
-                raise ShardUnavailable(f"it refuses {loaded.name}.lua: {reply}")
-        reply = await pipeline.subscribe(INBOX + self._replica)
-        if is_error(reply):
-            raise ShardUnavailable(f"it refuses the inbox: {reply}")
-        self._become(condition)
-        self._tried.set()
+_UNUSUAL: Final = frozenset((b"reseed", b"hold_off"))
 
-    async def _stay_checked(self) -> None:
-        """Looks again and again whether the shard may be used, until the connection ends."""
-        pipeline = self._pipeline
-        assert pipeline is not None
-        while not pipeline.closed.done():
-            await asyncio.wait([pipeline.closed], timeout=PROBE_MS / 1000)
-            if not pipeline.closed.done():
-                self._become(await check(pipeline, self._map_names))
-        raise ShardUnavailable("the connection was lost")
 
-    def _become(self, condition: Condition) -> None:
-        before, self.condition = self.condition, condition
-        self._metrics.shard_up.labels(self.name).set(0 if condition.problem else 1)
-        if condition.run_id and condition.run_id != before.run_id:
-            self._metrics.shard_incarnations.labels(self.name).inc()
-        if condition.problem != before.problem:
-            if condition.problem:
-                log.warning("shard is not usable", extra={"shard": self.name, "problem": condition.problem})
-            else:
-                log.info("shard is up", extra={"shard": self.name})
-            self.on_change(not condition.problem)
-
-    def _hear(self, push: Reply) -> None:
-        if push[0] == b"message":
-            prefix, _, call = push[2].partition(b" ")
-            bucket = BUCKET_BY_PREFIX.get(prefix)
-            if bucket is not None:
-                self.on_hint(bucket, call)
+def _topology(owner: Owner, url: str, connecting: Connecting) -> Topology:
+    several = group(url)
+    if several is None:
+        return Standalone(owner, url, connecting)
+    return Sentinel(owner, several, connecting) if several.name else Cluster(owner, several, connecting)

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 
 from harness.redis_server import RedisServer
 from harness.service import Service, reason_of, until
+from lockservice.limits import BUCKETS
 from lockservice.shards.keys import place
-from lockservice.shards.shard_map import choose
+from lockservice.shards.map_record import assign
 from lockservice.v1 import lockservice_pb2 as pb
 
 
@@ -28,8 +30,9 @@ def pair() -> Iterator[list[RedisServer]]:
 
 def on_shard(index: int, count: int = 2) -> str:
     """Finds a resource that belongs to a shard."""
-    names = [f"s{number}" for number in range(1, count + 1)]
-    return next(r for r in (f"order:{n}" for n in range(1000)) if choose(names, place("", r).name) == index)
+    assigned = assign(frozenset(f"s{number}" for number in range(1, count + 1)))
+    names = (f"order:{n}" for n in range(1000))
+    return next(name for name in names if assigned[place("", name).bucket] == f"s{index + 1}")
 
 
 async def refused(service: Service, resource: str) -> grpc.aio.AioRpcError:
@@ -185,8 +188,7 @@ async def test_a_cancelled_call_never_leaves_its_reply_to_the_next(pair: list[Re
     async with Service([server.url for server in pair]) as service:
         replica = service.server._replica
         assert replica is not None
-        shard = replica.shard_map.shards[0]
-        pipeline = shard._pipeline
+        pipeline = replica.shard_map.shards[0].topology.by_bucket[0]._pipeline
         assert pipeline is not None
         for _ in range(20):
             calls = [pipeline.call("ECHO", f"{n}") for n in range(100)]
@@ -245,13 +247,15 @@ async def test_a_full_disk_is_unavailable(tmp_path: Path) -> None:
         server.remove()
 
 
-def test_rendezvous_moves_only_what_the_new_shard_takes() -> None:
-    """Of 3,000 names about a third move to a third shard, and none between the two that were there."""
-    names = [f"order:{n}" for n in range(3_000)]
-    before = [choose(["a", "b"], name) for name in names]
-    after = [choose(["a", "b", "c"], name) for name in names]
+@pytest.mark.parametrize("count", range(1, 12))
+def test_a_new_shard_takes_its_share_and_hardly_more(count: int) -> None:
+    """Buckets are shared out evenly, and of those that move nearly all move to the new shard."""
+    before = assign(frozenset(f"s{n}" for n in range(count)))
+    after = assign(frozenset(f"s{n}" for n in range(count + 1)))
 
+    shares = Counter(after).values()
     moved = [new for old, new in zip(before, after, strict=True) if new != old]
-    assert set(moved) == {2}
-    assert 800 < len(moved) < 1_200
-    assert 1_350 < before.count(0) < 1_650
+    assert max(shares) == -(-BUCKETS // (count + 1))
+    assert min(shares) > BUCKETS // (count + 1) - 5
+    assert moved.count(f"s{count}") == Counter(after)[f"s{count}"]
+    assert len(moved) < 1.5 * BUCKETS / (count + 1)

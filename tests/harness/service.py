@@ -1,7 +1,7 @@
 """A service inside the test's event loop, on real sockets, and short ways to call it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status import rpc_status
 
 from lockservice.config import Settings, ShardUrl
+from lockservice.guarantee import Guarantees
 from lockservice.server import Server
 from lockservice.v1 import lockservice_pb2 as pb, lockservice_pb2_grpc as pb_grpc
 
@@ -33,8 +34,8 @@ def settings(urls: Sequence[str], **changed: Any) -> Settings:
         "embedded_shards": 1,
         "data_dir": Path("/nonexistent"),
         "redis_timeout_ms": 250,
-        "durability": "primary",
-        "exclusion": "fenced",
+        "guarantees": Guarantees({}, {}),
+        "hold_off_ms": 30_000,
         "tls_cert": None,
         "tls_key": None,
         "tls_client_ca": None,
@@ -163,3 +164,12 @@ def reason_of(error: grpc.aio.AioRpcError) -> str:
             assert info.domain == "lockservice"
             return info.reason
     raise AssertionError("no ErrorInfo")
+
+
+async def refused(call: Awaitable[Any]) -> grpc.aio.AioRpcError:
+    """Makes a call that must end in an error, and returns that."""
+    try:
+        answer = await call
+    except grpc.aio.AioRpcError as error:
+        return error
+    raise AssertionError(f"answered: {answer}")

@@ -180,8 +180,9 @@ class History(RuleBasedStateMachine):
         """A replica is gone at once, and its waiting callers come back at a new one: they keep their places."""
         asks = [ask for ask in self.waiters if self.homes[ask] == replica]
         dead = self.replicas[replica]
-        dead.shard_map.shards[0]._task.cancel()  # type: ignore[union-attr]  # it runs
-        dead.shard_map.shards[0]._pipeline.close("dead")  # type: ignore[union-attr]  # it is connected
+        node = dead.shard_map.shards[0].topology.by_bucket[0]
+        node._task.cancel()  # type: ignore[union-attr]  # it runs
+        node._pipeline.close("dead")  # type: ignore[union-attr]  # it is connected
         tasks = [self.waiters[ask] for ask in asks]
         for task in tasks:
             task.cancel()

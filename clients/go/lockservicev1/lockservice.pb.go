@@ -2291,7 +2291,9 @@ type LockInfo struct {
 	// The highest version released as DONE. Unset: none is remembered.
 	CompletedVersion *int64 `protobuf:"varint,5,opt,name=completed_version,json=completedVersion,proto3,oneof" json:"completed_version,omitempty"`
 	// Set while it is kept for a retry.
-	Hold          *Hold `protobuf:"bytes,6,opt,name=hold,proto3" json:"hold,omitempty"`
+	Hold *Hold `protobuf:"bytes,6,opt,name=hold,proto3" json:"hold,omitempty"`
+	// What a grant of it is worth.
+	Guarantee     *Guarantee `protobuf:"bytes,7,opt,name=guarantee,proto3" json:"guarantee,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2368,6 +2370,70 @@ func (x *LockInfo) GetHold() *Hold {
 	return nil
 }
 
+func (x *LockInfo) GetGuarantee() *Guarantee {
+	if x != nil {
+		return x.Guarantee
+	}
+	return nil
+}
+
+// What the answers of a shard are worth.
+type Guarantee struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who has what was answered: "primary", "replicas=N" for the primary and N of its replicas, or "fsync" for the
+	// primary's disk.
+	Durability string `protobuf:"bytes,1,opt,name=durability,proto3" json:"durability,omitempty"`
+	// What happens after a change of primary: "fenced", grants go on and their tokens order them, or "exclusive",
+	// nothing new is granted until every lease that may have been lost has run out.
+	Exclusion     string `protobuf:"bytes,2,opt,name=exclusion,proto3" json:"exclusion,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Guarantee) Reset() {
+	*x = Guarantee{}
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Guarantee) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Guarantee) ProtoMessage() {}
+
+func (x *Guarantee) ProtoReflect() protoreflect.Message {
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Guarantee.ProtoReflect.Descriptor instead.
+func (*Guarantee) Descriptor() ([]byte, []int) {
+	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Guarantee) GetDurability() string {
+	if x != nil {
+		return x.Durability
+	}
+	return ""
+}
+
+func (x *Guarantee) GetExclusion() string {
+	if x != nil {
+		return x.Exclusion
+	}
+	return ""
+}
+
 // Says that a resource was released as RETRY with a hold, and is kept for that retry.
 type Hold struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2383,7 +2449,7 @@ type Hold struct {
 
 func (x *Hold) Reset() {
 	*x = Hold{}
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[22]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2395,7 +2461,7 @@ func (x *Hold) String() string {
 func (*Hold) ProtoMessage() {}
 
 func (x *Hold) ProtoReflect() protoreflect.Message {
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[22]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2408,7 +2474,7 @@ func (x *Hold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hold.ProtoReflect.Descriptor instead.
 func (*Hold) Descriptor() ([]byte, []int) {
-	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{22}
+	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Hold) GetOwner() string {
@@ -2449,7 +2515,7 @@ type Waiter struct {
 
 func (x *Waiter) Reset() {
 	*x = Waiter{}
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[23]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2461,7 +2527,7 @@ func (x *Waiter) String() string {
 func (*Waiter) ProtoMessage() {}
 
 func (x *Waiter) ProtoReflect() protoreflect.Message {
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[23]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2474,7 +2540,7 @@ func (x *Waiter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Waiter.ProtoReflect.Descriptor instead.
 func (*Waiter) Descriptor() ([]byte, []int) {
-	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{23}
+	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Waiter) GetOwner() string {
@@ -2518,7 +2584,7 @@ type ListLocksRequest struct {
 
 func (x *ListLocksRequest) Reset() {
 	*x = ListLocksRequest{}
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[24]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2530,7 +2596,7 @@ func (x *ListLocksRequest) String() string {
 func (*ListLocksRequest) ProtoMessage() {}
 
 func (x *ListLocksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[24]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2543,7 +2609,7 @@ func (x *ListLocksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLocksRequest.ProtoReflect.Descriptor instead.
 func (*ListLocksRequest) Descriptor() ([]byte, []int) {
-	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{24}
+	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListLocksRequest) GetPrefix() string {
@@ -2571,7 +2637,7 @@ type ListLocksResponse struct {
 
 func (x *ListLocksResponse) Reset() {
 	*x = ListLocksResponse{}
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[25]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2649,7 @@ func (x *ListLocksResponse) String() string {
 func (*ListLocksResponse) ProtoMessage() {}
 
 func (x *ListLocksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[25]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2662,7 @@ func (x *ListLocksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLocksResponse.ProtoReflect.Descriptor instead.
 func (*ListLocksResponse) Descriptor() ([]byte, []int) {
-	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{25}
+	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListLocksResponse) GetLocks() []*LockInfo {
@@ -2621,7 +2687,7 @@ type ForceReleaseRequest struct {
 
 func (x *ForceReleaseRequest) Reset() {
 	*x = ForceReleaseRequest{}
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[26]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2633,7 +2699,7 @@ func (x *ForceReleaseRequest) String() string {
 func (*ForceReleaseRequest) ProtoMessage() {}
 
 func (x *ForceReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[26]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2646,7 +2712,7 @@ func (x *ForceReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForceReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ForceReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{26}
+	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ForceReleaseRequest) GetResource() string {
@@ -2681,7 +2747,7 @@ type ForceReleaseResponse struct {
 
 func (x *ForceReleaseResponse) Reset() {
 	*x = ForceReleaseResponse{}
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[27]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2693,7 +2759,7 @@ func (x *ForceReleaseResponse) String() string {
 func (*ForceReleaseResponse) ProtoMessage() {}
 
 func (x *ForceReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[27]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2706,7 +2772,7 @@ func (x *ForceReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForceReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ForceReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{27}
+	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ForceReleaseResponse) GetReleased() bool {
@@ -2725,7 +2791,7 @@ type DescribeShardsRequest struct {
 
 func (x *DescribeShardsRequest) Reset() {
 	*x = DescribeShardsRequest{}
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[28]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2737,7 +2803,7 @@ func (x *DescribeShardsRequest) String() string {
 func (*DescribeShardsRequest) ProtoMessage() {}
 
 func (x *DescribeShardsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[28]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2750,7 +2816,7 @@ func (x *DescribeShardsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeShardsRequest.ProtoReflect.Descriptor instead.
 func (*DescribeShardsRequest) Descriptor() ([]byte, []int) {
-	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{28}
+	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{29}
 }
 
 // All shards of the map.
@@ -2764,7 +2830,7 @@ type DescribeShardsResponse struct {
 
 func (x *DescribeShardsResponse) Reset() {
 	*x = DescribeShardsResponse{}
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[29]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2776,7 +2842,7 @@ func (x *DescribeShardsResponse) String() string {
 func (*DescribeShardsResponse) ProtoMessage() {}
 
 func (x *DescribeShardsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[29]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2789,7 +2855,7 @@ func (x *DescribeShardsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeShardsResponse.ProtoReflect.Descriptor instead.
 func (*DescribeShardsResponse) Descriptor() ([]byte, []int) {
-	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{29}
+	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DescribeShardsResponse) GetShards() []*Shard {
@@ -2818,14 +2884,16 @@ type Shard struct {
 	// version of a free resource are not counted. 0 while it cannot be reached.
 	Waiters uint64 `protobuf:"varint,7,opt,name=waiters,proto3" json:"waiters,omitempty"`
 	// Why it is not healthy, in words. Empty when it is.
-	Problem       string `protobuf:"bytes,8,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem string `protobuf:"bytes,8,opt,name=problem,proto3" json:"problem,omitempty"`
+	// What its answers are worth.
+	Guarantee     *Guarantee `protobuf:"bytes,9,opt,name=guarantee,proto3" json:"guarantee,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Shard) Reset() {
 	*x = Shard{}
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[30]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2837,7 +2905,7 @@ func (x *Shard) String() string {
 func (*Shard) ProtoMessage() {}
 
 func (x *Shard) ProtoReflect() protoreflect.Message {
-	mi := &file_lockservice_v1_lockservice_proto_msgTypes[30]
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2850,7 +2918,7 @@ func (x *Shard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shard.ProtoReflect.Descriptor instead.
 func (*Shard) Descriptor() ([]byte, []int) {
-	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{30}
+	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Shard) GetName() string {
@@ -2907,6 +2975,13 @@ func (x *Shard) GetProblem() string {
 		return x.Problem
 	}
 	return ""
+}
+
+func (x *Shard) GetGuarantee() *Guarantee {
+	if x != nil {
+		return x.Guarantee
+	}
+	return nil
 }
 
 var File_lockservice_v1_lockservice_proto protoreflect.FileDescriptor
@@ -3027,15 +3102,21 @@ const file_lockservice_v1_lockservice_proto_rawDesc = "" +
 	"\bresource\x18\x01 \x01(\tR\bresource\"q\n" +
 	"\x0fInspectResponse\x12,\n" +
 	"\x04lock\x18\x01 \x01(\v2\x18.lockservice.v1.LockInfoR\x04lock\x120\n" +
-	"\awaiters\x18\x02 \x03(\v2\x16.lockservice.v1.WaiterR\awaiters\"\x81\x02\n" +
+	"\awaiters\x18\x02 \x03(\v2\x16.lockservice.v1.WaiterR\awaiters\"\xba\x02\n" +
 	"\bLockInfo\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\tR\x05shard\x12.\n" +
 	"\x06holder\x18\x03 \x01(\v2\x16.lockservice.v1.HolderR\x06holder\x12!\n" +
 	"\fqueue_length\x18\x04 \x01(\rR\vqueueLength\x120\n" +
 	"\x11completed_version\x18\x05 \x01(\x03H\x00R\x10completedVersion\x88\x01\x01\x12(\n" +
-	"\x04hold\x18\x06 \x01(\v2\x14.lockservice.v1.HoldR\x04holdB\x14\n" +
-	"\x12_completed_version\"p\n" +
+	"\x04hold\x18\x06 \x01(\v2\x14.lockservice.v1.HoldR\x04hold\x127\n" +
+	"\tguarantee\x18\a \x01(\v2\x19.lockservice.v1.GuaranteeR\tguaranteeB\x14\n" +
+	"\x12_completed_version\"I\n" +
+	"\tGuarantee\x12\x1e\n" +
+	"\n" +
+	"durability\x18\x01 \x01(\tR\n" +
+	"durability\x12\x1c\n" +
+	"\texclusion\x18\x02 \x01(\tR\texclusion\"p\n" +
 	"\x04Hold\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x127\n" +
@@ -3061,7 +3142,7 @@ const file_lockservice_v1_lockservice_proto_rawDesc = "" +
 	"\breleased\x18\x01 \x01(\bR\breleased\"\x17\n" +
 	"\x15DescribeShardsRequest\"G\n" +
 	"\x16DescribeShardsResponse\x12-\n" +
-	"\x06shards\x18\x01 \x03(\v2\x15.lockservice.v1.ShardR\x06shards\"\x9a\x02\n" +
+	"\x06shards\x18\x01 \x03(\v2\x15.lockservice.v1.ShardR\x06shards\"\xd3\x02\n" +
 	"\x05Shard\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
@@ -3073,7 +3154,8 @@ const file_lockservice_v1_lockservice_proto_rawDesc = "" +
 	"\n" +
 	"locks_held\x18\x06 \x01(\x04R\tlocksHeld\x12\x18\n" +
 	"\awaiters\x18\a \x01(\x04R\awaiters\x12\x18\n" +
-	"\aproblem\x18\b \x01(\tR\aproblem*\xe2\x03\n" +
+	"\aproblem\x18\b \x01(\tR\aproblem\x127\n" +
+	"\tguarantee\x18\t \x01(\v2\x19.lockservice.v1.GuaranteeR\tguarantee*\xe2\x03\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -3153,7 +3235,7 @@ func file_lockservice_v1_lockservice_proto_rawDescGZIP() []byte {
 }
 
 var file_lockservice_v1_lockservice_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_lockservice_v1_lockservice_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_lockservice_v1_lockservice_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_lockservice_v1_lockservice_proto_goTypes = []any{
 	(ErrorReason)(0),               // 0: lockservice.v1.ErrorReason
 	(Disposition)(0),               // 1: lockservice.v1.Disposition
@@ -3185,45 +3267,46 @@ var file_lockservice_v1_lockservice_proto_goTypes = []any{
 	(*InspectRequest)(nil),         // 27: lockservice.v1.InspectRequest
 	(*InspectResponse)(nil),        // 28: lockservice.v1.InspectResponse
 	(*LockInfo)(nil),               // 29: lockservice.v1.LockInfo
-	(*Hold)(nil),                   // 30: lockservice.v1.Hold
-	(*Waiter)(nil),                 // 31: lockservice.v1.Waiter
-	(*ListLocksRequest)(nil),       // 32: lockservice.v1.ListLocksRequest
-	(*ListLocksResponse)(nil),      // 33: lockservice.v1.ListLocksResponse
-	(*ForceReleaseRequest)(nil),    // 34: lockservice.v1.ForceReleaseRequest
-	(*ForceReleaseResponse)(nil),   // 35: lockservice.v1.ForceReleaseResponse
-	(*DescribeShardsRequest)(nil),  // 36: lockservice.v1.DescribeShardsRequest
-	(*DescribeShardsResponse)(nil), // 37: lockservice.v1.DescribeShardsResponse
-	(*Shard)(nil),                  // 38: lockservice.v1.Shard
-	(*durationpb.Duration)(nil),    // 39: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 40: google.protobuf.Timestamp
-	(*status.Status)(nil),          // 41: google.rpc.Status
+	(*Guarantee)(nil),              // 30: lockservice.v1.Guarantee
+	(*Hold)(nil),                   // 31: lockservice.v1.Hold
+	(*Waiter)(nil),                 // 32: lockservice.v1.Waiter
+	(*ListLocksRequest)(nil),       // 33: lockservice.v1.ListLocksRequest
+	(*ListLocksResponse)(nil),      // 34: lockservice.v1.ListLocksResponse
+	(*ForceReleaseRequest)(nil),    // 35: lockservice.v1.ForceReleaseRequest
+	(*ForceReleaseResponse)(nil),   // 36: lockservice.v1.ForceReleaseResponse
+	(*DescribeShardsRequest)(nil),  // 37: lockservice.v1.DescribeShardsRequest
+	(*DescribeShardsResponse)(nil), // 38: lockservice.v1.DescribeShardsResponse
+	(*Shard)(nil),                  // 39: lockservice.v1.Shard
+	(*durationpb.Duration)(nil),    // 40: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 41: google.protobuf.Timestamp
+	(*status.Status)(nil),          // 42: google.rpc.Status
 }
 var file_lockservice_v1_lockservice_proto_depIdxs = []int32{
-	39, // 0: lockservice.v1.AcquireRequest.ttl:type_name -> google.protobuf.Duration
-	39, // 1: lockservice.v1.AcquireRequest.wait_timeout:type_name -> google.protobuf.Duration
-	39, // 2: lockservice.v1.AcquireRequest.event_retention:type_name -> google.protobuf.Duration
+	40, // 0: lockservice.v1.AcquireRequest.ttl:type_name -> google.protobuf.Duration
+	40, // 1: lockservice.v1.AcquireRequest.wait_timeout:type_name -> google.protobuf.Duration
+	40, // 2: lockservice.v1.AcquireRequest.event_retention:type_name -> google.protobuf.Duration
 	2,  // 3: lockservice.v1.AcquireResponse.outcome:type_name -> lockservice.v1.AcquireOutcome
 	10, // 4: lockservice.v1.AcquireResponse.lease:type_name -> lockservice.v1.Lease
 	11, // 5: lockservice.v1.AcquireResponse.holder:type_name -> lockservice.v1.Holder
-	39, // 6: lockservice.v1.AcquireResponse.waited:type_name -> google.protobuf.Duration
+	40, // 6: lockservice.v1.AcquireResponse.waited:type_name -> google.protobuf.Duration
 	3,  // 7: lockservice.v1.AcquireResponse.previous_lease:type_name -> lockservice.v1.PreviousLease
-	39, // 8: lockservice.v1.Lease.ttl:type_name -> google.protobuf.Duration
-	39, // 9: lockservice.v1.Holder.remaining:type_name -> google.protobuf.Duration
-	39, // 10: lockservice.v1.RenewRequest.ttl:type_name -> google.protobuf.Duration
+	40, // 8: lockservice.v1.Lease.ttl:type_name -> google.protobuf.Duration
+	40, // 9: lockservice.v1.Holder.remaining:type_name -> google.protobuf.Duration
+	40, // 10: lockservice.v1.RenewRequest.ttl:type_name -> google.protobuf.Duration
 	4,  // 11: lockservice.v1.RenewResponse.outcome:type_name -> lockservice.v1.RenewOutcome
-	39, // 12: lockservice.v1.RenewResponse.ttl:type_name -> google.protobuf.Duration
+	40, // 12: lockservice.v1.RenewResponse.ttl:type_name -> google.protobuf.Duration
 	1,  // 13: lockservice.v1.ReleaseRequest.disposition:type_name -> lockservice.v1.Disposition
-	39, // 14: lockservice.v1.ReleaseRequest.hold:type_name -> google.protobuf.Duration
+	40, // 14: lockservice.v1.ReleaseRequest.hold:type_name -> google.protobuf.Duration
 	5,  // 15: lockservice.v1.ReleaseResponse.outcome:type_name -> lockservice.v1.ReleaseOutcome
-	39, // 16: lockservice.v1.DedupeRequest.retention:type_name -> google.protobuf.Duration
-	39, // 17: lockservice.v1.DedupeRequest.claim_ttl:type_name -> google.protobuf.Duration
-	39, // 18: lockservice.v1.DedupeRequest.wait_timeout:type_name -> google.protobuf.Duration
+	40, // 16: lockservice.v1.DedupeRequest.retention:type_name -> google.protobuf.Duration
+	40, // 17: lockservice.v1.DedupeRequest.claim_ttl:type_name -> google.protobuf.Duration
+	40, // 18: lockservice.v1.DedupeRequest.wait_timeout:type_name -> google.protobuf.Duration
 	6,  // 19: lockservice.v1.DedupeResponse.outcome:type_name -> lockservice.v1.DedupeOutcome
-	40, // 20: lockservice.v1.DedupeResponse.first_seen:type_name -> google.protobuf.Timestamp
-	39, // 21: lockservice.v1.DedupeResponse.retry_after:type_name -> google.protobuf.Duration
-	39, // 22: lockservice.v1.RenewClaimRequest.claim_ttl:type_name -> google.protobuf.Duration
+	41, // 20: lockservice.v1.DedupeResponse.first_seen:type_name -> google.protobuf.Timestamp
+	40, // 21: lockservice.v1.DedupeResponse.retry_after:type_name -> google.protobuf.Duration
+	40, // 22: lockservice.v1.RenewClaimRequest.claim_ttl:type_name -> google.protobuf.Duration
 	4,  // 23: lockservice.v1.RenewClaimResponse.outcome:type_name -> lockservice.v1.RenewOutcome
-	39, // 24: lockservice.v1.RenewClaimResponse.claim_ttl:type_name -> google.protobuf.Duration
+	40, // 24: lockservice.v1.RenewClaimResponse.claim_ttl:type_name -> google.protobuf.Duration
 	1,  // 25: lockservice.v1.SettleRequest.disposition:type_name -> lockservice.v1.Disposition
 	7,  // 26: lockservice.v1.SettleResponse.outcome:type_name -> lockservice.v1.SettleOutcome
 	23, // 27: lockservice.v1.SessionRequest.operations:type_name -> lockservice.v1.Operation
@@ -3235,7 +3318,7 @@ var file_lockservice_v1_lockservice_proto_depIdxs = []int32{
 	24, // 33: lockservice.v1.Operation.cancel:type_name -> lockservice.v1.CancelOperation
 	18, // 34: lockservice.v1.Operation.renew_claim:type_name -> lockservice.v1.RenewClaimRequest
 	26, // 35: lockservice.v1.SessionResponse.results:type_name -> lockservice.v1.OperationResult
-	41, // 36: lockservice.v1.OperationResult.error:type_name -> google.rpc.Status
+	42, // 36: lockservice.v1.OperationResult.error:type_name -> google.rpc.Status
 	9,  // 37: lockservice.v1.OperationResult.acquire:type_name -> lockservice.v1.AcquireResponse
 	13, // 38: lockservice.v1.OperationResult.renew:type_name -> lockservice.v1.RenewResponse
 	15, // 39: lockservice.v1.OperationResult.release:type_name -> lockservice.v1.ReleaseResponse
@@ -3243,42 +3326,44 @@ var file_lockservice_v1_lockservice_proto_depIdxs = []int32{
 	21, // 41: lockservice.v1.OperationResult.settle:type_name -> lockservice.v1.SettleResponse
 	19, // 42: lockservice.v1.OperationResult.renew_claim:type_name -> lockservice.v1.RenewClaimResponse
 	29, // 43: lockservice.v1.InspectResponse.lock:type_name -> lockservice.v1.LockInfo
-	31, // 44: lockservice.v1.InspectResponse.waiters:type_name -> lockservice.v1.Waiter
+	32, // 44: lockservice.v1.InspectResponse.waiters:type_name -> lockservice.v1.Waiter
 	11, // 45: lockservice.v1.LockInfo.holder:type_name -> lockservice.v1.Holder
-	30, // 46: lockservice.v1.LockInfo.hold:type_name -> lockservice.v1.Hold
-	39, // 47: lockservice.v1.Hold.remaining:type_name -> google.protobuf.Duration
-	39, // 48: lockservice.v1.Waiter.waiting:type_name -> google.protobuf.Duration
-	29, // 49: lockservice.v1.ListLocksResponse.locks:type_name -> lockservice.v1.LockInfo
-	38, // 50: lockservice.v1.DescribeShardsResponse.shards:type_name -> lockservice.v1.Shard
-	39, // 51: lockservice.v1.Shard.latency_p50:type_name -> google.protobuf.Duration
-	39, // 52: lockservice.v1.Shard.latency_p99:type_name -> google.protobuf.Duration
-	8,  // 53: lockservice.v1.LockService.Acquire:input_type -> lockservice.v1.AcquireRequest
-	12, // 54: lockservice.v1.LockService.Renew:input_type -> lockservice.v1.RenewRequest
-	14, // 55: lockservice.v1.LockService.Release:input_type -> lockservice.v1.ReleaseRequest
-	16, // 56: lockservice.v1.LockService.Dedupe:input_type -> lockservice.v1.DedupeRequest
-	18, // 57: lockservice.v1.LockService.RenewClaim:input_type -> lockservice.v1.RenewClaimRequest
-	20, // 58: lockservice.v1.LockService.Settle:input_type -> lockservice.v1.SettleRequest
-	22, // 59: lockservice.v1.LockService.Session:input_type -> lockservice.v1.SessionRequest
-	27, // 60: lockservice.v1.LockAdminService.Inspect:input_type -> lockservice.v1.InspectRequest
-	32, // 61: lockservice.v1.LockAdminService.ListLocks:input_type -> lockservice.v1.ListLocksRequest
-	34, // 62: lockservice.v1.LockAdminService.ForceRelease:input_type -> lockservice.v1.ForceReleaseRequest
-	36, // 63: lockservice.v1.LockAdminService.DescribeShards:input_type -> lockservice.v1.DescribeShardsRequest
-	9,  // 64: lockservice.v1.LockService.Acquire:output_type -> lockservice.v1.AcquireResponse
-	13, // 65: lockservice.v1.LockService.Renew:output_type -> lockservice.v1.RenewResponse
-	15, // 66: lockservice.v1.LockService.Release:output_type -> lockservice.v1.ReleaseResponse
-	17, // 67: lockservice.v1.LockService.Dedupe:output_type -> lockservice.v1.DedupeResponse
-	19, // 68: lockservice.v1.LockService.RenewClaim:output_type -> lockservice.v1.RenewClaimResponse
-	21, // 69: lockservice.v1.LockService.Settle:output_type -> lockservice.v1.SettleResponse
-	25, // 70: lockservice.v1.LockService.Session:output_type -> lockservice.v1.SessionResponse
-	28, // 71: lockservice.v1.LockAdminService.Inspect:output_type -> lockservice.v1.InspectResponse
-	33, // 72: lockservice.v1.LockAdminService.ListLocks:output_type -> lockservice.v1.ListLocksResponse
-	35, // 73: lockservice.v1.LockAdminService.ForceRelease:output_type -> lockservice.v1.ForceReleaseResponse
-	37, // 74: lockservice.v1.LockAdminService.DescribeShards:output_type -> lockservice.v1.DescribeShardsResponse
-	64, // [64:75] is the sub-list for method output_type
-	53, // [53:64] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	31, // 46: lockservice.v1.LockInfo.hold:type_name -> lockservice.v1.Hold
+	30, // 47: lockservice.v1.LockInfo.guarantee:type_name -> lockservice.v1.Guarantee
+	40, // 48: lockservice.v1.Hold.remaining:type_name -> google.protobuf.Duration
+	40, // 49: lockservice.v1.Waiter.waiting:type_name -> google.protobuf.Duration
+	29, // 50: lockservice.v1.ListLocksResponse.locks:type_name -> lockservice.v1.LockInfo
+	39, // 51: lockservice.v1.DescribeShardsResponse.shards:type_name -> lockservice.v1.Shard
+	40, // 52: lockservice.v1.Shard.latency_p50:type_name -> google.protobuf.Duration
+	40, // 53: lockservice.v1.Shard.latency_p99:type_name -> google.protobuf.Duration
+	30, // 54: lockservice.v1.Shard.guarantee:type_name -> lockservice.v1.Guarantee
+	8,  // 55: lockservice.v1.LockService.Acquire:input_type -> lockservice.v1.AcquireRequest
+	12, // 56: lockservice.v1.LockService.Renew:input_type -> lockservice.v1.RenewRequest
+	14, // 57: lockservice.v1.LockService.Release:input_type -> lockservice.v1.ReleaseRequest
+	16, // 58: lockservice.v1.LockService.Dedupe:input_type -> lockservice.v1.DedupeRequest
+	18, // 59: lockservice.v1.LockService.RenewClaim:input_type -> lockservice.v1.RenewClaimRequest
+	20, // 60: lockservice.v1.LockService.Settle:input_type -> lockservice.v1.SettleRequest
+	22, // 61: lockservice.v1.LockService.Session:input_type -> lockservice.v1.SessionRequest
+	27, // 62: lockservice.v1.LockAdminService.Inspect:input_type -> lockservice.v1.InspectRequest
+	33, // 63: lockservice.v1.LockAdminService.ListLocks:input_type -> lockservice.v1.ListLocksRequest
+	35, // 64: lockservice.v1.LockAdminService.ForceRelease:input_type -> lockservice.v1.ForceReleaseRequest
+	37, // 65: lockservice.v1.LockAdminService.DescribeShards:input_type -> lockservice.v1.DescribeShardsRequest
+	9,  // 66: lockservice.v1.LockService.Acquire:output_type -> lockservice.v1.AcquireResponse
+	13, // 67: lockservice.v1.LockService.Renew:output_type -> lockservice.v1.RenewResponse
+	15, // 68: lockservice.v1.LockService.Release:output_type -> lockservice.v1.ReleaseResponse
+	17, // 69: lockservice.v1.LockService.Dedupe:output_type -> lockservice.v1.DedupeResponse
+	19, // 70: lockservice.v1.LockService.RenewClaim:output_type -> lockservice.v1.RenewClaimResponse
+	21, // 71: lockservice.v1.LockService.Settle:output_type -> lockservice.v1.SettleResponse
+	25, // 72: lockservice.v1.LockService.Session:output_type -> lockservice.v1.SessionResponse
+	28, // 73: lockservice.v1.LockAdminService.Inspect:output_type -> lockservice.v1.InspectResponse
+	34, // 74: lockservice.v1.LockAdminService.ListLocks:output_type -> lockservice.v1.ListLocksResponse
+	36, // 75: lockservice.v1.LockAdminService.ForceRelease:output_type -> lockservice.v1.ForceReleaseResponse
+	38, // 76: lockservice.v1.LockAdminService.DescribeShards:output_type -> lockservice.v1.DescribeShardsResponse
+	66, // [66:77] is the sub-list for method output_type
+	55, // [55:66] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_lockservice_v1_lockservice_proto_init() }
@@ -3307,14 +3392,14 @@ func file_lockservice_v1_lockservice_proto_init() {
 		(*OperationResult_RenewClaim)(nil),
 	}
 	file_lockservice_v1_lockservice_proto_msgTypes[21].OneofWrappers = []any{}
-	file_lockservice_v1_lockservice_proto_msgTypes[23].OneofWrappers = []any{}
+	file_lockservice_v1_lockservice_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lockservice_v1_lockservice_proto_rawDesc), len(file_lockservice_v1_lockservice_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -8,7 +8,8 @@ from typing import Final
 
 import grpc
 
-from lockservice.shards.shard_map import choose
+from lockservice.shards.keys import place
+from lockservice.shards.map_record import assign
 from lockservice_bench import rounds
 from lockservice_bench.machine import anywhere, start_lockservice, start_redis
 from lockservice_bench.peers import frames
@@ -34,11 +35,11 @@ async def operations_s(shards: int, seconds: float) -> float:
 
 def _names(shards: int) -> list[list[str]]:
     """Deals the shards evenly to every Session: so many names are as even by themselves only in the long run."""
-    shard_names = [f"s{number}" for number in range(1, shards + 1)]
+    assigned = assign(frozenset(f"s{number}" for number in range(1, shards + 1)))
     numbers = itertools.count()
-    by_shard: list[list[str]] = [[] for _ in shard_names]
-    while min(map(len, by_shard)) < _LANES * _OPERATIONS // shards + 1:
+    by_shard: dict[str, list[str]] = {shard: [] for shard in assigned}
+    while min(map(len, by_shard.values())) < _LANES * _OPERATIONS // shards + 1:
         name = f"frame:{next(numbers)}"
-        by_shard[choose(shard_names, name)].append(name)
-    dealt = [name for names in zip(*by_shard, strict=False) for name in names]
+        by_shard[assigned[place("", name).bucket]].append(name)
+    dealt = [name for names in zip(*by_shard.values(), strict=False) for name in names]
     return [dealt[lane * _OPERATIONS : (lane + 1) * _OPERATIONS] for lane in range(_LANES)]

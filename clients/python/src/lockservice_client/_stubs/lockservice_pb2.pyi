@@ -1353,6 +1353,7 @@ class LockInfo(_message.Message):
     QUEUE_LENGTH_FIELD_NUMBER: _builtins.int
     COMPLETED_VERSION_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
+    GUARANTEE_FIELD_NUMBER: _builtins.int
     resource: _builtins.str
     """Its name."""
     shard: _builtins.str
@@ -1369,6 +1370,10 @@ class LockInfo(_message.Message):
     def hold(self) -> Global___Hold:
         """Set while it is kept for a retry."""
 
+    @_builtins.property
+    def guarantee(self) -> Global___Guarantee:
+        """What a grant of it is worth."""
+
     def __init__(
         self,
         *,
@@ -1378,16 +1383,47 @@ class LockInfo(_message.Message):
         queue_length: _builtins.int = ...,
         completed_version: _builtins.int | None = ...,
         hold: Global___Hold | None = ...,
+        guarantee: Global___Guarantee | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_completed_version", b"_completed_version", "completed_version", b"completed_version", "hold", b"hold", "holder", b"holder"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_completed_version", b"_completed_version", "completed_version", b"completed_version", "guarantee", b"guarantee", "hold", b"hold", "holder", b"holder"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completed_version", b"_completed_version", "completed_version", b"completed_version", "hold", b"hold", "holder", b"holder", "queue_length", b"queue_length", "resource", b"resource", "shard", b"shard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completed_version", b"_completed_version", "completed_version", b"completed_version", "guarantee", b"guarantee", "hold", b"hold", "holder", b"holder", "queue_length", b"queue_length", "resource", b"resource", "shard", b"shard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__completed_version: _TypeAlias = _typing.Literal["completed_version"]  # noqa: Y015
     _WhichOneofArgType__completed_version: _TypeAlias = _typing.Literal["_completed_version", b"_completed_version"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__completed_version) -> _WhichOneofReturnType__completed_version | None: ...
 
 Global___LockInfo: _TypeAlias = LockInfo  # noqa: Y015
+
+@_typing.final
+class Guarantee(_message.Message):
+    """What the answers of a shard are worth."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DURABILITY_FIELD_NUMBER: _builtins.int
+    EXCLUSION_FIELD_NUMBER: _builtins.int
+    durability: _builtins.str
+    """Who has what was answered: "primary", "replicas=N" for the primary and N of its replicas, or "fsync" for the
+    primary's disk.
+    """
+    exclusion: _builtins.str
+    """What happens after a change of primary: "fenced", grants go on and their tokens order them, or "exclusive",
+    nothing new is granted until every lease that may have been lost has run out.
+    """
+    def __init__(
+        self,
+        *,
+        durability: _builtins.str = ...,
+        exclusion: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["durability", b"durability", "exclusion", b"exclusion"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Guarantee: _TypeAlias = Guarantee  # noqa: Y015
 
 @_typing.final
 class Hold(_message.Message):
@@ -1621,6 +1657,7 @@ class Shard(_message.Message):
     LOCKS_HELD_FIELD_NUMBER: _builtins.int
     WAITERS_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    GUARANTEE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name in the shard map, which decides the resources that belong to it."""
     address: _builtins.str
@@ -1643,6 +1680,10 @@ class Shard(_message.Message):
     def latency_p99(self) -> _duration_pb2.Duration:
         """The time that 99 of 100 calls to it stay under, over the same calls."""
 
+    @_builtins.property
+    def guarantee(self) -> Global___Guarantee:
+        """What its answers are worth."""
+
     def __init__(
         self,
         *,
@@ -1654,10 +1695,11 @@ class Shard(_message.Message):
         locks_held: _builtins.int = ...,
         waiters: _builtins.int = ...,
         problem: _builtins.str = ...,
+        guarantee: Global___Guarantee | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["latency_p50", b"latency_p50", "latency_p99", b"latency_p99"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["guarantee", b"guarantee", "latency_p50", b"latency_p50", "latency_p99", b"latency_p99"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "healthy", b"healthy", "latency_p50", b"latency_p50", "latency_p99", b"latency_p99", "locks_held", b"locks_held", "name", b"name", "problem", b"problem", "waiters", b"waiters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "guarantee", b"guarantee", "healthy", b"healthy", "latency_p50", b"latency_p50", "latency_p99", b"latency_p99", "locks_held", b"locks_held", "name", b"name", "problem", b"problem", "waiters", b"waiters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -674,7 +674,25 @@ export interface LockInfo {
     | number
     | undefined;
   /** Set while it is kept for a retry. */
-  hold: Hold | undefined;
+  hold:
+    | Hold
+    | undefined;
+  /** What a grant of it is worth. */
+  guarantee: Guarantee | undefined;
+}
+
+/** What the answers of a shard are worth. */
+export interface Guarantee {
+  /**
+   * Who has what was answered: "primary", "replicas=N" for the primary and N of its replicas, or "fsync" for the
+   * primary's disk.
+   */
+  durability: string;
+  /**
+   * What happens after a change of primary: "fenced", grants go on and their tokens order them, or "exclusive",
+   * nothing new is granted until every lease that may have been lost has run out.
+   */
+  exclusion: string;
 }
 
 /** Says that a resource was released as RETRY with a hold, and is kept for that retry. */
@@ -768,6 +786,8 @@ export interface Shard {
   waiters: number;
   /** Why it is not healthy, in words. Empty when it is. */
   problem: string;
+  /** What its answers are worth. */
+  guarantee: Guarantee | undefined;
 }
 
 function createBaseAcquireRequest(): AcquireRequest {
@@ -2397,7 +2417,15 @@ export const InspectResponse: MessageFns<InspectResponse> = {
 };
 
 function createBaseLockInfo(): LockInfo {
-  return { resource: "", shard: "", holder: undefined, queueLength: 0, completedVersion: undefined, hold: undefined };
+  return {
+    resource: "",
+    shard: "",
+    holder: undefined,
+    queueLength: 0,
+    completedVersion: undefined,
+    hold: undefined,
+    guarantee: undefined,
+  };
 }
 
 export const LockInfo: MessageFns<LockInfo> = {
@@ -2419,6 +2447,9 @@ export const LockInfo: MessageFns<LockInfo> = {
     }
     if (message.hold !== undefined) {
       Hold.encode(message.hold, writer.uint32(50).fork()).join();
+    }
+    if (message.guarantee !== undefined) {
+      Guarantee.encode(message.guarantee, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -2482,6 +2513,71 @@ export const LockInfo: MessageFns<LockInfo> = {
             }
 
             message.hold = Hold.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.guarantee = Guarantee.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGuarantee(): Guarantee {
+  return { durability: "", exclusion: "" };
+}
+
+export const Guarantee: MessageFns<Guarantee> = {
+  encode(message: Guarantee, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.durability !== "") {
+      writer.uint32(10).string(message.durability);
+    }
+    if (message.exclusion !== "") {
+      writer.uint32(18).string(message.exclusion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Guarantee {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGuarantee();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.durability = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.exclusion = reader.string();
             continue;
           }
         }
@@ -2952,6 +3048,7 @@ function createBaseShard(): Shard {
     locksHeld: 0,
     waiters: 0,
     problem: "",
+    guarantee: undefined,
   };
 }
 
@@ -2980,6 +3077,9 @@ export const Shard: MessageFns<Shard> = {
     }
     if (message.problem !== "") {
       writer.uint32(66).string(message.problem);
+    }
+    if (message.guarantee !== undefined) {
+      Guarantee.encode(message.guarantee, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -3059,6 +3159,14 @@ export const Shard: MessageFns<Shard> = {
             }
 
             message.problem = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.guarantee = Guarantee.decode(reader, reader.uint32());
             continue;
           }
         }

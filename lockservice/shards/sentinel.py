@@ -1,0 +1,85 @@
+"""A shard that is a Sentinel group: its primary is whom the last failover made it.
+
+One Sentinel alone may be cut off together with an old primary, and would have this replica go on there. So every
+Sentinel is asked, all the time, and a primary is believed when most of them answer. Among their answers that of the
+highest configuration epoch counts, since a majority has agreed to it: the Sentinel that leads a failover knows of it
+up to a second before the others do.
+"""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from lockservice.errors import ShardUnavailable
+from lockservice.limits import BUCKETS
+from lockservice.shard_url import Group, Host
+from lockservice.shards.node import Connecting, Node, Owner
+from lockservice.shards.witness import Witness
+
+
+class Sentinel:
+    """One node that serves every bucket, wherever the Sentinels say that it is."""
+
+    def __init__(self, owner: Owner, group: Group, connecting: Connecting) -> None:
+        self._group = group
+        self._timeout_s = connecting.timeout_s
+        self._primary: Host | None = None
+        self._agreed = asyncio.Event()
+        self._node = Node(owner, self._locate, connecting)
+        self.by_bucket = [self._node] * BUCKETS
+        questions = (("SENTINEL", "GET-MASTER-ADDR-BY-NAME", group.name), ("SENTINEL", "MASTER", group.name))
+        self._witnesses = [
+            Witness(group.sentinel(host), questions, timeout_s=connecting.timeout_s, on_answer=self._weigh)
+            for host in group.hosts
+        ]
+
+    async def start(self) -> None:
+        """Begins to ask and to connect, and returns once the first attempt is over."""
+        for witness in self._witnesses:
+            witness.start()
+        self._node.start()
+        await self._node.tried.wait()
+
+    async def stop(self) -> None:
+        """Disconnects."""
+        await asyncio.gather(*(witness.stop() for witness in self._witnesses))
+        await self._node.stop()
+
+    async def look(self) -> None:
+        """Checks at once whether it may be used."""
+        await self._node.look()
+
+    def doubt(self) -> None:
+        """Looks whether it is still a primary; the Sentinels are being asked all the time."""
+        self._node.check_now()
+
+    def redirect(self, bucket: int, address: str) -> bool:
+        """Takes what a Redis says of where a bucket is; only the Sentinels know."""
+        return False
+
+    def _weigh(self) -> None:
+        answers = [_read(*witness.answers) for witness in self._witnesses if witness.answers]
+        if len(answers) <= len(self._witnesses) // 2:
+            # Without a majority no primary is connected to anew. The one that is connected stays: nobody has put
+            # another in its place.
+            self._agreed.clear()
+            return
+        _, primary = max(answers)
+        if primary != self._primary:
+            self._primary = primary
+            self._node.relocate("the Sentinels name another primary")
+        self._agreed.set()
+
+    async def _locate(self) -> str:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * self._timeout_s):
+                await self._agreed.wait()
+        if not self._agreed.is_set() or self._primary is None:
+            raise ShardUnavailable(f"no majority of its {len(self._witnesses)} Sentinels answers")
+        return self._group.server(self._primary)
+
+
+def _read(address: list[bytes], master: Any) -> tuple[int, Host]:
+    """Reads what a Sentinel says: the epoch of the last failover, and the primary since then."""
+    fields = master if isinstance(master, dict) else dict(zip(master[::2], master[1::2], strict=True))
+    return int(fields[b"config-epoch"]), Host(address[0].decode(), int(address[1]))

@@ -1,0 +1,73 @@
+"""A Sentinel group as a shard: found, and followed wherever its primary goes."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from harness.groups import SentinelGroup
+from harness.minting import Minting
+from harness.service import Service, reason_of, refused, until
+
+DOWN_AFTER_S = 0.5
+
+
+@pytest.fixture
+def group() -> Iterator[SentinelGroup]:
+    """A primary, two replicas, three Sentinels."""
+    with SentinelGroup(down_after_ms=round(DOWN_AFTER_S * 1000)) as made:
+        yield made
+
+
+async def test_a_killed_primary_is_replaced(group: SentinelGroup) -> None:
+    """Grants go on within down-after + 1.5 s, with higher tokens."""
+    async with Service([group.url]) as service, Minting(service) as minting:
+        group.primary.stop()
+        await until(lambda: group.current() is not group.primary, "there is another", within=10)
+        await minting.more(200)
+
+    assert minting.repeated() == 0
+    assert max(minting.gaps) < DOWN_AFTER_S + 1.5
+
+
+async def test_a_frozen_primary_is_replaced_and_not_believed_afterwards(group: SentinelGroup) -> None:
+    """Grants go on elsewhere, and when it wakes it grants nothing."""
+    async with Service([group.url]) as service, Minting(service) as minting:
+        group.primary.signal(signal.SIGSTOP)
+        await until(lambda: group.current() is not group.primary, "there is another", within=10)
+        await minting.more(200)
+        group.primary.signal(signal.SIGCONT)
+        await minting.more(200)
+        with group.primary.connect() as connection:
+            await until(lambda: connection.info("replication")["role"] == "slave", "it follows the other", within=15)
+        await minting.more(50)
+
+    assert minting.repeated() == 0
+    # Sentinel itself names the new primary 1.5 s after down-after here: it first waits for an answer to a ping.
+    assert max(minting.gaps) < DOWN_AFTER_S + 2
+
+
+async def test_a_planned_switch_is_followed(group: SentinelGroup) -> None:
+    """SENTINEL FAILOVER is followed at once, though the old primary goes on answering."""
+    async with Service([group.url]) as service, Minting(service) as minting:
+        with group.sentinels[0].connect() as connection:
+            connection.execute_command("SENTINEL", "FAILOVER", group.NAME)
+        await until(lambda: group.current() is not group.primary, "there is another", within=10)
+        await minting.more(200)
+
+    assert minting.repeated() == 0
+    assert max(minting.gaps) < DOWN_AFTER_S + 1.5
+
+
+async def test_without_a_majority_of_sentinels_nobody_is_connected_to(group: SentinelGroup) -> None:
+    """One Sentinel alone is not believed at the start; a connection that was made before is kept."""
+    async with Service([group.url]) as before:
+        lease = await before.grant()
+        for sentinel in group.sentinels[1:]:
+            sentinel.stop()
+        async with Service([group.url]) as after:
+            error = await refused(after.acquire("order:2"))
+        assert await before.release(lease)
+
+    assert reason_of(error) == "SHARD_UNAVAILABLE"
+    assert "no majority of its 3 Sentinels" in (error.details() or "")
