@@ -1,5 +1,6 @@
 """The command `lockservice`."""
 
+import asyncio
 import importlib.util
 import logging
 import os
@@ -91,9 +92,18 @@ def bench(arguments: tuple[str, ...]) -> None:
 
 
 @main.command()
-def reshard() -> None:
-    """Take the service from one shard map to another (comes in a later version)."""
-    raise click.UsageError("reshard comes in a later version")
+@config.options
+@click.option("--current", multiple=True, metavar="NAME=URL", help="A shard in use, if none of them is to stay.")
+@click.option("--dry-run", is_flag=True, help="Say what would move, and change nothing.")
+def reshard(*, current: tuple[str, ...], dry_run: bool, **values: Any) -> None:
+    """Take the running service to the shards that are named here, from whichever it uses."""
+    settings = config.check(values)
+    if not settings.shards:
+        raise click.UsageError("name every shard that shall be in use afterwards with --shard")
+    logs.set_up(settings.log_format, "error")
+    from lockservice.resharding import command  # noqa: PLC0415  as in serve
+
+    asyncio.run(command.reshard(settings, config.shards(current), dry_run=dry_run))
 
 
 @main.command()

@@ -7,7 +7,7 @@
 --   RUN_ID             open, and seeded by that process
 --   RUN_ID:holding     open to those who hold, until the key holding runs out
 --   moving UNTIL RUN_ID  being copied to another shard; as it was before, if that has not happened by UNTIL, ms
---   copying            being copied from another shard
+--   copying WHO        being copied from another shard
 --   arrived            copied completely, and left by the other shard
 --   moved              on another shard
 -- Needs:
@@ -26,7 +26,7 @@ local now_us = clock[1] * 1000000 + clock[2]
 if found == 'moved' then
   return {'moved'}
 end
-if found == 'copying' then
+if string.sub(found, 1, 7) == 'copying' then
   return {'moving'}
 end
 local moving_until, before = string.match(found, '^moving (%d+) (.*)$')

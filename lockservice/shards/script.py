@@ -66,13 +66,12 @@ def load(name: str) -> Script:
     text = "\n".join([shebang, _COMMON_BOUND, *shared, bound, _INCLUDE.sub(lambda part: read(part[1]), own)])
     # Redis names scripts by their SHA-1; nothing here relies on it being hard to forge.
     sha = sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
-    # With two names or more itemgetter gives a tuple, and every script has as many or none.
-    in_order = itemgetter(*arguments) if arguments else _none
-    return Script(name=name, text=text, sha=sha, arguments=arguments, in_order=in_order)
+    return Script(name=name, text=text, sha=sha, arguments=arguments, in_order=_in_order(arguments))
 
 
-def _none(_arguments: Mapping[str, Argument]) -> Sequence[Argument]:
-    return ()
+def _in_order(names: tuple[str, ...]) -> Callable[[Mapping[str, Argument]], Sequence[Argument]]:
+    # The fastest way, which gives a tuple only for two names or more.
+    return itemgetter(*names) if len(names) > 1 else lambda arguments: [arguments[name] for name in names]
 
 
 NAMES = (
@@ -94,7 +93,7 @@ NAMES = (
 
 
 # What a shard map and its change need, besides.
-MAP_NAMES = ("map",)
+MAP_NAMES = ("map", "prepare", "put", "freeze", "thaw", "arrive", "depart")
 
 
 def load_all() -> tuple[Script, ...]:

@@ -6,13 +6,14 @@ its old shard until that says that it has left, then to one with the new shards 
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from lockservice.errors import ShardMapMismatch, ShardUnavailable
 from lockservice.guarantee import Guarantees
-from lockservice.limits import BUCKETS
+from lockservice.limits import BUCKETS, MOVING_MS_MAX
 from lockservice.shards import script
 from lockservice.shards.keys import MAP_KEY
 from lockservice.shards.map_record import MapRecord, assign, read
@@ -57,6 +58,7 @@ class ShardMap:
         self._wrong: dict[str, str] = {}
         # Until every shard has been asked, no map is written to one that has none: another may know better.
         self._asked = False
+        self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._add_shards()
         self._route = self._routes()
@@ -74,6 +76,7 @@ class ShardMap:
 
     async def stop(self) -> None:
         """Closes all connections."""
+        self._stopping.set()
         await asyncio.gather(*(shard.stop() for shard in self.shards), *self._tasks)
 
     def pick(self, bucket: int) -> Shard:
@@ -176,8 +179,15 @@ class ShardMap:
             self._do(shard.start())
         self._route = self._routes()
         for name in [name for name in self._shards if name not in record.urls()]:
-            self._do(self._shards.pop(name).stop())
+            self._do(self._retire(self._shards.pop(name)))
         self.on_change([b for b in range(BUCKETS) if self._route[b] is not before[b]])
+
+    async def _retire(self, shard: Shard) -> None:
+        """Disconnects a shard that has no buckets any more, once the calls that are with it have been answered."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * MOVING_MS_MAX / 1000):
+                await self._stopping.wait()
+        await shard.stop()
 
     def _do(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from harness.redis_server import RedisServer
 from history.model import Ask, Model
+from lockservice.guarantee import Guarantees
 from lockservice.lease import AcquireAsk, Grant, Held
 from lockservice.metrics import Metrics
 from lockservice.replica import Replica
@@ -53,6 +54,8 @@ class History(RuleBasedStateMachine):
     async def start(self) -> Replica:
         replica = Replica(
             shards=[("s1", self.server.url)],
+            guarantees=Guarantees({}, {}),
+            hold_off_ms=30_000,
             redis_timeout_ms=1_000,
             version_retention_ms=86_400_000,
             waiters_per_resource=100,

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from prometheus_client import CollectorRegistry
 
 from harness.redis_server import RedisServer
+from lockservice.guarantee import Guarantees
 from lockservice.lease import Claim, DedupeAsk
 from lockservice.metrics import Metrics
 from lockservice.replica import Replica
@@ -46,6 +47,8 @@ class ClaimHistory(RuleBasedStateMachine):
     async def start(self) -> Replica:
         replica = Replica(
             shards=[("s1", self.server.url)],
+            guarantees=Guarantees({}, {}),
+            hold_off_ms=30_000,
             redis_timeout_ms=1_000,
             version_retention_ms=86_400_000,
             waiters_per_resource=100,

@@ -1,0 +1,1 @@
+"""Takes the service from one shard map to another while it runs."""
