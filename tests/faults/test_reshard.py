@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Self
 
 import grpc
 import pytest
@@ -59,7 +60,7 @@ class Load:
         self.reversed = 0
         self._calls: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> "Load":
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -110,10 +111,6 @@ async def test_one_to_two_to_three_and_back_under_load(servers: list[RedisServer
             assert "done:" in said, said
         await asyncio.sleep(0.2)
     latencies = sorted(load.latencies_s)
-    print(
-        f"{len(latencies)} calls, p99 {latencies[len(latencies) * 99 // 100] * 1000:.1f} ms, {latencies[-1]:.3f} s max"
-    )
-    print(said)
 
     assert not load.errors, load.errors[:5]
     assert load.reversed == 0
@@ -122,7 +119,7 @@ async def test_one_to_two_to_three_and_back_under_load(servers: list[RedisServer
 
 
 async def test_everything_that_is_remembered_moves_along(servers: list[RedisServer], service: ServiceProcess) -> None:
-    """Leases, holds, queues with their order, completed versions and events, claims and results are all there afterwards."""
+    """Leases, holds, queues in their order, versions, events, claims and results are all there afterwards."""
     held, versions, events, claims, done, holds = {}, [], [], {}, [], []
     waiting = {}
     for n in range(40):
