@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from lockservice.guarantee import Guarantees, read_durability, read_exclusion
+from lockservice.limits import TTL_MS_DEFAULT
 from lockservice.setting_types import Address, Duration, Levels, is_loopback
 from lockservice.shard_url import problem_with
 
@@ -115,7 +116,7 @@ _OPTIONS: Final = (
     ),
     _option(
         "--hold-off",
-        type=Duration(100, _HOUR_MS),
+        type=Duration(TTL_MS_DEFAULT, _HOUR_MS),
         default="30s",
         help="How long an exclusive shard grants nothing then; the longest ttl there.",
     ),

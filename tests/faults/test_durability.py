@@ -139,21 +139,20 @@ async def test_no_log_is_no_disk(shards: list[str]) -> None:
 async def test_an_exclusive_shard_holds_off_after_a_change(server: RedisServer) -> None:
     """After a restart holders renew and nobody new is granted anything until the longest ttl has passed."""
     async with Service([server.url], guarantees=EXCLUSIVE, hold_off_ms=3_000) as service:
-        await asyncio.sleep(0)
-        await refused(service.acquire("first"))
+        assert reason_of(await refused(service.acquire("first", ttl=1))) == "HOLD_OFF"
         lease = await granted_after(service, "held", ttl=3)
-        waiter = service.waiting("held", "next", wait=20, ttl=1)
-        await service.queued(1, "held")
         server.stop()
         server.start()
         changed = time.monotonic()
         await until(lambda: service.metric("lockservice_shard_incarnations_total", shard="s1") == 2, "it is back")
         assert await service.renew(lease) == pb.RENEW_OUTCOME_RENEWED
-        error = await refused(service.acquire("other"))
+        waiter = service.waiting("held", "next", wait=20, ttl=1)
+        await service.queued(1, "held")
+        error = await refused(service.acquire("other", ttl=1))
         dedupe = await refused(service.dedupe("event", claim_ttl=1))
-        held = await service.acquire("held", "third")
+        held = await service.acquire("held", "third", ttl=1)
         await service.release(lease)
-        await granted_after(service, "other")
+        await granted_after(service, "other", ttl=1)
         waited = time.monotonic() - changed
         granted = await waiter
 
