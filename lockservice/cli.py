@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -94,8 +95,14 @@ def bench(arguments: tuple[str, ...]) -> None:
 @main.command()
 @config.options
 @click.option("--current", multiple=True, metavar="NAME=URL", help="A shard in use, if none of them is to stay.")
+@click.option("--user", default="", help="Who it is at the Redis servers, if not whom the URLs name.")
+@click.option(
+    "--password-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Where the password of --user is.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would move, and change nothing.")
-def reshard(*, current: tuple[str, ...], dry_run: bool, **values: Any) -> None:
+def reshard(*, current: tuple[str, ...], user: str, password_file: Path | None, dry_run: bool, **values: Any) -> None:
     """Take the running service to the shards that are named here, from whichever it uses."""
     settings = config.check(values)
     if not settings.shards:
@@ -103,7 +110,9 @@ def reshard(*, current: tuple[str, ...], dry_run: bool, **values: Any) -> None:
     logs.set_up(settings.log_format, "error")
     from lockservice.resharding import command  # noqa: PLC0415  as in serve
 
-    asyncio.run(command.reshard(settings, config.shards(current), dry_run=dry_run))
+    password = password_file.read_text(encoding="utf-8").strip() if password_file is not None else ""
+    command_line = command.Order(settings, config.shards(current), user, password, dry_run=dry_run)
+    asyncio.run(command.reshard(command_line))
 
 
 @main.command()

@@ -6,7 +6,7 @@ at once. No message repeats a part of the URL, since a password with a character
 
 import re
 from typing import Final, NamedTuple
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 _SERVERS: Final = ("redis", "rediss", "unix")
 _SENTINELS: Final = ("redis+sentinel", "rediss+sentinel")
@@ -100,6 +100,16 @@ def address_of(url: str) -> str:
         return ""
     place = parts.path if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
     return place + parts.path if parts.scheme in _SENTINELS else place
+
+
+def with_user(url: str, user: str, password: str) -> str:
+    """Writes a URL with other credentials for the Redis servers; those of Sentinels stay."""
+    parts = _split(url)
+    assert parts is not None
+    credentials = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    query = [(name, text) for name, text in parse_qsl(parts.query) if name not in {"username", "password"}]
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{credentials}@{host}", query=urlencode(query)).geturl()
 
 
 def problem_with(url: str) -> str:

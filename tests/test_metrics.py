@@ -113,6 +113,7 @@ def _use_shard(made: Metrics, shard: str) -> None:
     for kind in ("ShardUnavailable", "OutcomeUnknown"):
         made.redis_errors.labels(shard, kind).inc()
     made.shard_up.labels(shard).set(1)
+    made.clock_offset.labels(shard).set(0)
     made.shard_incarnations.labels(shard).inc()
 
 
