@@ -11,12 +11,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlencode
 
 import redis
 
+from harness.manifests import DEPLOY
 from lockservice.shards import orphan
+from lockservice_stand.certificates import Certificates
 
 START_S = 20.0
+_CREDENTIALS = "lockservice:CHANGE-THIS-PASSWORD@"
+_REPLICATING = ("--masteruser", "replica", "--masterauth", "CHANGE-THIS-PASSWORD-FOUR")
 
 
 def free_port() -> int:
@@ -41,12 +46,43 @@ def wait_until(look: Callable[[], object], what: str, within: float = START_S) -
         time.sleep(0.02)
 
 
+class Security:
+    """TLS on every link, and the users that the project ships; nobody else gets in.
+
+    Args:
+        directory: where certificates and users are written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        certificates = Certificates(directory)
+        self.ca = certificates.ca
+        cert, key = certificates.server(expired=False)
+        files = {"tls-cert-file": cert, "tls-key-file": key, "tls-ca-cert-file": self.ca}
+        self.tls = tuple(word for name, path in files.items() for word in (f"--{name}", str(path)))
+        self.tls += ("--tls-auth-clients", "no", "--tls-replication", "yes")
+        acl = (DEPLOY / "redis/acl.conf").read_text()
+        self.users = tuple(line for line in acl.splitlines() if line.startswith("user "))
+        self.sentinel_lines = tuple(
+            line
+            for line in (DEPLOY / "redis/sentinel.conf").read_text().splitlines()
+            if line.startswith(("user ", "sentinel sentinel-", "sentinel auth-"))
+        )
+
+    def url(self, url: str, **more: str) -> str:
+        """Adds TLS and what else is given to the URL of a group."""
+        query = urlencode({"ssl_ca_certs": str(self.ca), **more})
+        return f"{url.replace('redis+', 'rediss+')}?{query}"
+
+
 class Member:
     """One process: a Redis, or a Sentinel."""
 
-    def __init__(self, directory: Path, *words: str, port: int | None = None, sentinel: bool = False) -> None:
-        self.port = port or free_port()
+    def __init__(
+        self, directory: Path, *words: str, security: Security | None = None, sentinel: bool = False
+    ) -> None:
+        self.port = free_port()
         self.directory = directory
+        self._security = security
         self._words = words
         self._sentinel = sentinel
         self._process: subprocess.Popen[bytes] | None = None
@@ -63,8 +99,12 @@ class Member:
         assert program, "Debian's redis-server is missing"
         file = self.directory / "redis.conf"
         if not file.exists():
-            file.touch()
-        words = [program, str(file), "--port", str(self.port), "--dir", str(self.directory), *self._words]
+            file.write_text("\n".join(self._security.users) + "\n" if self._security else "")
+        words = [program, str(file), "--dir", str(self.directory), *self._words]
+        if self._security:
+            words += ["--port", "0", "--tls-port", str(self.port), *self._security.tls]
+        else:
+            words += ["--port", str(self.port)]
         words += ["--sentinel"] if self._sentinel else []
         # They would outlive a test run that is killed.
         guard = [sys.executable, "-I", "-S", orphan.__file__, str(os.getpid())]
@@ -74,6 +114,10 @@ class Member:
 
     def connect(self, **how: object) -> redis.Redis:
         """Opens a connection of the test's own."""
+        if self._security:
+            user, password = ("sentinel", "-SEVEN") if self._sentinel else ("operator", "-TOO")
+            how |= {"username": user, "password": f"CHANGE-THIS-PASSWORD{password}"}
+            how |= {"ssl": True, "ssl_ca_certs": str(self._security.ca), "host": "localhost"}
         return redis.Redis(port=self.port, decode_responses=True, **how)  # type: ignore[arg-type]
 
     def signal(self, number: signal.Signals) -> None:
@@ -92,13 +136,14 @@ class Member:
 class Group:
     """Processes with one directory, gone afterwards."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, secure: bool = False) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="ls-"))
+        self.security = Security(self.directory) if secure else None
         self.members: list[Member] = []
 
     def member(self, name: str, *words: str, sentinel: bool = False) -> Member:
         """Starts one."""
-        made = Member(self.directory / name, *words, sentinel=sentinel)
+        made = Member(self.directory / name, *words, security=self.security, sentinel=sentinel)
         self.members.append(made)
         return made
 
@@ -118,8 +163,7 @@ class SentinelGroup(Group):
         replicas: how many.
         down_after_ms: after which silence a Sentinel holds a Redis for dead.
         options: further words for every Redis.
-        credentials: of the service, as they stand in a URL before @.
-        sentinel_words: further lines of the Sentinels' configuration.
+        secure: with TLS and users.
     """
 
     NAME = "main"
@@ -130,10 +174,10 @@ class SentinelGroup(Group):
         replicas: int = 2,
         down_after_ms: int = 500,
         options: tuple[str, ...] = (),
-        credentials: str = "",
-        sentinel_lines: tuple[str, ...] = (),
+        secure: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(secure=secure)
+        options += _REPLICATING if secure else ()
         words = ("--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0", *options)
         self.primary = self.member("primary", *words)
         self.replicas = [
@@ -145,14 +189,16 @@ class SentinelGroup(Group):
             f"sentinel monitor {self.NAME} 127.0.0.1 {self.primary.port} 2",
             f"sentinel down-after-milliseconds {self.NAME} {down_after_ms}",
             f"sentinel failover-timeout {self.NAME} 3000",
-            *sentinel_lines,
         )
         self.sentinels = [self._sentinel(n, lines) for n in range(3)]
         for sentinel in self.sentinels:
             with sentinel.connect() as connection:
                 wait_until(lambda c=connection: self._knows_all(c, replicas), "the Sentinels know one another")  # type: ignore[misc]
         hosts = ",".join(sentinel.address for sentinel in self.sentinels)
-        self.url = f"redis+sentinel://{credentials}{'@' if credentials else ''}{hosts}/{self.NAME}"
+        self.url = f"redis+sentinel://{_CREDENTIALS if secure else ''}{hosts}/{self.NAME}"
+        if self.security:
+            own = {"sentinel_username": "lockservice", "sentinel_password": "CHANGE-THIS-PASSWORD-SIX"}
+            self.url = self.security.url(self.url, **own)
 
     def _in_sync(self) -> int:
         with self.primary.connect() as connection:
@@ -161,6 +207,7 @@ class SentinelGroup(Group):
     def _sentinel(self, number: int, lines: tuple[str, ...]) -> Member:
         directory = self.directory / f"sentinel-{number}"
         directory.mkdir()
+        lines += self.security.sentinel_lines if self.security else ()
         (directory / "redis.conf").write_text("\n".join(lines) + "\n")
         return self.member(f"sentinel-{number}", sentinel=True)
 
@@ -180,11 +227,12 @@ class Cluster(Group):
 
     Args:
         node_timeout_ms: after which silence a node holds another for dead.
-        options: further words for every node.
+        secure: with TLS and users.
     """
 
-    def __init__(self, *, node_timeout_ms: int = 1_000, options: tuple[str, ...] = ()) -> None:
-        super().__init__()
+    def __init__(self, *, node_timeout_ms: int = 1_000, secure: bool = False) -> None:
+        super().__init__(secure=secure)
+        options = (*_REPLICATING, "--tls-cluster", "yes") if secure else ()
         words = (
             *("--cluster-enabled", "yes", "--cluster-node-timeout", str(node_timeout_ms)),
             *("--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0", *options),
@@ -195,10 +243,15 @@ class Cluster(Group):
         for node in self.nodes:
             with node.connect() as connection:
                 wait_until(lambda c=connection: self._is_whole(c), "the Cluster is whole")  # type: ignore[misc]
-        self.url = "redis+cluster://" + ",".join(addresses[:2])
+        self.url = f"redis+cluster://{_CREDENTIALS if secure else ''}" + ",".join(addresses[:2])
+        if self.security:
+            self.url = self.security.url(self.url)
 
     def cli(self, *words: str) -> str:
         """Runs redis-cli, and returns what it says."""
+        if self.security:
+            words += ("--tls", "--cacert", str(self.security.ca), "--no-auth-warning")
+            words += ("--user", "operator", "--pass", "CHANGE-THIS-PASSWORD-TOO")
         done = subprocess.run(["redis-cli", *words], capture_output=True, text=True, timeout=120, check=True)
         return done.stdout
 
