@@ -86,6 +86,10 @@ class Recorder:
         self._calls.append(call)
         return call
 
+    def last(self, owner: str) -> Operation:
+        """Returns the last call of an owner."""
+        return next(call.operation for call in reversed(self._calls) if call.operation.owner == owner)
+
     def history(self) -> list[Operation]:
         """Returns all calls until now; those without an answer are unknown."""
         now = time.monotonic_ns()
