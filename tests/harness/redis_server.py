@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import redis
@@ -20,13 +21,16 @@ class RedisServer:
     Args:
         kind: "valkey" (9, embedded) or "redis" (7.0, Debian's).
         directory: where its files are; a new one, if not given.
+        launcher: words before the program, which must become it: a moved clock, a network namespace.
         options: settings by name, such as maxmemory.
     """
 
-    def __init__(self, kind: str = "valkey", *, directory: Path | None = None, **options: str) -> None:
+    def __init__(
+        self, kind: str = "valkey", *, directory: Path | None = None, launcher: Sequence[str] = (), **options: str
+    ) -> None:
         program = KINDS[kind]
         assert program, f"no {kind} server on this machine"
-        self._program = program
+        self._program = [*launcher, program]
         self._options = {"save": "", "appendonly": "no", "enable-debug-command": "yes", **options}
         self.directory = directory or Path(tempfile.mkdtemp(prefix="ls-"))
         self._sockets = tempfile.mkdtemp(prefix="ls-")
@@ -40,7 +44,7 @@ class RedisServer:
         arguments = [f"--{name.replace('_', '-')}={value}" for name, value in self._options.items()]
         words = [word for argument in arguments for word in argument.split("=", 1)]
         self._process = subprocess.Popen(
-            [self._program, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.directory), *words],
+            [*self._program, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.directory), *words],
             stdout=subprocess.DEVNULL,
         )
         until = time.monotonic() + 10
