@@ -45,9 +45,7 @@ def test_scripts_and_expiry_follow_the_clock(server: RedisServer, clock: Clock) 
     with server.connect() as connection:
         connection.set("early", 1, px=30_000)
         clock.set_offset(60)
-        moved_at = time.monotonic()
-        while connection.get("early"):
-            assert time.monotonic() - moved_at < 1, "the key does not run out"
+        assert connection.get("early") is None
         assert float(connection.eval("return redis.call('TIME')[1]", 0)) == pytest.approx(time.time() + 60, abs=2)
 
         connection.set("late", 1, px=30_000)

@@ -4,6 +4,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 from mmap import mmap
 from pathlib import Path
 from typing import Self
@@ -12,6 +13,7 @@ from harness.manifests import program
 
 SHIM = Path(__file__).with_name("clock_shim.c")
 NS_PER_S = 1_000_000_000
+SEEN_WITHIN_S = 0.005
 
 
 class Clock:
@@ -36,9 +38,10 @@ class Clock:
     def set_offset(self, seconds: float) -> None:
         """Moves the clock to so many seconds after the true time; before it, if negative.
 
-        Who asks for the time gets the new one at once. Valkey asks for itself once a millisecond.
+        Returns when the servers use it: Valkey goes on for a millisecond with the time that it has read.
         """
         struct.pack_into("=q", self._offset_ns, 0, round(seconds * NS_PER_S))
+        time.sleep(SEEN_WITHIN_S)
 
     def remove(self) -> None:
         """Deletes its files; the processes that use it go on with the last offset."""
