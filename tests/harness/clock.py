@@ -38,7 +38,7 @@ class Clock:
     def set_offset(self, seconds: float) -> None:
         """Moves the clock to so many seconds after the true time; before it, if negative.
 
-        Returns when the servers use it: Valkey goes on for a millisecond with the time that it has read.
+        Returns when the servers use it: Valkey looks at this clock once a millisecond, and counts on in between.
         """
         struct.pack_into("=q", self._offset_ns, 0, round(seconds * NS_PER_S))
         time.sleep(SEEN_WITHIN_S)
