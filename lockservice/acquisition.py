@@ -92,6 +92,7 @@ class Acquisition:
             "event_id": ask.event_id,
             "retention": ask.retention_ms,
             "waiters_max": locks.waiters_max,
+            "again": "",
         }
 
     async def run(self) -> Answer:
@@ -122,6 +123,7 @@ class Acquisition:
         until = loop.time() + self._ask.wait_ms / 1000 - (time.perf_counter() - self._started)
         while reply[0] == b"waiting":
             self._waited = True
+            self._arguments["again"] = "1"
             self._locks.sweeper.expect(self._bucket, int(reply[1]))
             await self._locks.room.waiters.wait(parked, until)
             # The last question is asked without waiting: it leaves the queue, or takes what was just handed over.
@@ -140,6 +142,8 @@ class Acquisition:
                 return Refused(reply[0].decode(), number(reply[1]), waited_ms, self._waited)
             case b"reused":
                 raise RequestIdReused("this request_id is in use with other fields")
+            case b"superseded":
+                raise OutcomeUnknown("a later call with the same request_id has taken this one's place")
             case b"full":
                 limit = self._locks.waiters_max
                 raise TooManyWaiters(f"{limit} calls wait for this resource already")

@@ -8,6 +8,7 @@
 -- ARGV lease        the lease id it shall have
 -- ARGV print        hash of the fields that a repeated request must have again, or ''
 -- ARGV ttl          ms
+-- ARGV again        '1': this call has asked before, and was told to wait
 -- ARGV wait_ms      ms that it may wait from now on; 0: answer at once
 -- ARGV version      number or ''
 -- ARGV after_version number or ''
@@ -16,7 +17,8 @@
 -- ARGV retention    ms
 -- ARGV waiters_max  number
 -- Returns granted LEASE TOKEN ENDED COMPLETED HANDOFF_US QUEUED | held OWNER TOKEN REMAINING_MS COMPLETED | early COMPLETED
---   | duplicate COMPLETED | stale COMPLETED | waiting REMAINING_MS | reused | full | hold_off REMAINING_MS
+--   | duplicate COMPLETED | stale COMPLETED | waiting REMAINING_MS | reused | full | superseded
+--   | hold_off REMAINING_MS
 
 local state = load(name)
 local who = {waiter = waiter, call = call, owner = owner, lease = lease, print = print, ttl = ttl, version = version,
@@ -44,13 +46,26 @@ end
 -- Include: queue
 local changed, more = advance(name, state)
 local completed = state.completed or ''
+local before = recall(name, waiter)
+local holds = waiter_of(state) == waiter
 
-if waiter_of(state) == waiter then
+-- A call that was frozen may look again long after its caller has asked anew, elsewhere, with the same request_id. The
+-- lease and the place are the newer call's then, and this one must not give them back when it finds its caller gone.
+local latest = holds and state.call or before and before.call
+if again == '1' and latest and latest ~= call then
+  if changed then
+    save(name, state)
+  end
+  return {'superseded'}
+end
+if holds then
   if (state.print or '') ~= print then
     return {'reused'}
   end
   local handoff_us = state.pending and whole(now_us - tonumber(state.granted)) or ''
-  state.pending, state.call = nil, call
+  -- Of two calls that were both given a lease nobody knows which one's caller has heard of it: neither gives it back.
+  state.call = (state.pending or state.call == call) and call or nil
+  state.pending = nil
   last_until(name, state, now_ms + ttl)
   save(name, state)
   return {'granted', state.lease, state.token, state.ended or '', completed, handoff_us,
@@ -59,7 +74,6 @@ end
 if changed then
   save(name, state)
 end
-local before = recall(name, waiter)
 if before and before.print ~= print then
   return {'reused'}
 end

@@ -198,12 +198,12 @@ class Node:
         """Looks again and again whether the Redis may be used, until the connection ends."""
         pipeline = self._pipeline
         assert pipeline is not None
+        pipeline.closed.add_done_callback(lambda _: self._look.set())
         while not pipeline.closed.done():
             self._look.clear()
-            looking = asyncio.create_task(self._look.wait())
-            waited: list[asyncio.Future[Any]] = [pipeline.closed, looking]
-            await asyncio.wait(waited, timeout=PROBE_MS / 1000, return_when="FIRST_COMPLETED")
-            looking.cancel()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_MS / 1000):
+                    await self._look.wait()
             if not pipeline.closed.done():
                 self._become(await self._check(pipeline))
         raise ShardUnavailable("the connection was lost")

@@ -1,6 +1,7 @@
 """One shard of the map: it runs scripts on the Redis that serves a bucket, and insists as far as that is safe."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -214,8 +215,9 @@ class Shard:
             return
         if word == "MOVED" and self.topology.redirect(bucket, text.rsplit(" ", 1)[-1]) and time.monotonic() < until:
             # The first connection to a node that has just been heard of takes a moment.
-            if self._by_bucket[bucket].condition.problem:
-                await asyncio.wait([asyncio.ensure_future(self._by_bucket[bucket].tried.wait())], timeout=1)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(until - time.monotonic()):
+                    await self._by_bucket[bucket].tried.wait()
             return
         if word in _MIGRATING and time.monotonic() < until:
             await asyncio.sleep(MOVING_MS / 1000)

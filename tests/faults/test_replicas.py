@@ -132,3 +132,22 @@ async def test_log_lines_name_the_callers_request(shards: list[str]) -> None:
         (line,) = [line for line in service.lines if line["event"] == "force-release"]
         assert line["request_id"] == "abc-123"
         assert (line["reason"], line["resource"], line["released"]) == ("stuck", "order:1001", True)
+
+
+async def test_a_call_that_was_frozen_takes_nothing_back_from_a_later_one(shards: list[str], other: Service) -> None:
+    """Its caller has asked anew elsewhere, and holds the lease: the old call finds itself superseded."""
+    async with ServiceProcess(shards) as frozen:
+        first = await other.grant(ttl=60)
+        old = frozen.waiting(owner="w", request_id="r", wait=20, deadline=1, ttl=60)
+        await other.queued(1)
+        frozen.signal(signal.SIGSTOP)
+        await other.release(first)
+        await asyncio.gather(old, return_exceptions=True)
+        lease = await other.grant(owner="w", request_id="r", wait=5, ttl=60)
+        frozen.signal(signal.SIGCONT)
+        await frozen.grant("order:2")
+
+        # Each poll of the frozen replica would have had the chance.
+        for _ in range(20):
+            assert await other.renew(lease) == pb.RENEW_OUTCOME_RENEWED
+            await asyncio.sleep(0.1)
