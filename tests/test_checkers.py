@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def grant(owner: str, token: int, *, at: tuple[int, int], until: int = 0, queued
     )
 
 
-def call(kind: str, owner: str, outcome: str, *, at: tuple[int, int], **more: int | str) -> Operation:
+def call(kind: str, owner: str, outcome: str, *, at: tuple[int, int], **more: Any) -> Operation:
     """Any other call; times in ms."""
     if "until" in more:
         more["deadline_ns"] = int(more.pop("until")) * MS

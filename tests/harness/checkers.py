@@ -65,6 +65,10 @@ def falling_tokens(history: Iterable[Operation]) -> list[str]:
     return found
 
 
+def _later(one: Operation, two: Operation) -> Operation:
+    return max(one, two, key=_token)
+
+
 class _Span(NamedTuple):
     """A time in which a caller was entitled to believe that it holds the lease."""
 
@@ -120,7 +124,7 @@ def overtaken_waiters(history: Iterable[Operation]) -> list[str]:
         waiters = [(grant.queued_ns, grant) for grant in grants if grant.queued_ns and grant.attempts == 1]
         waiters.sort(key=lambda waiter: waiter[0])
         queued = [moment for moment, _ in waiters]
-        latest = list(accumulate((grant for _, grant in waiters), lambda one, two: max(one, two, key=_token)))
+        latest = list(accumulate((grant for _, grant in waiters), _later))
         for grant in grants:
             before = bisect_left(queued, grant.started_ns)
             if before and _token(latest[before - 1]) > _token(grant):

@@ -27,8 +27,8 @@ class Clock:
     def __init__(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="ls-clock-"))
         shim = self._directory / "clock_shim.so"
-        compile_words = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", shim, SHIM]
-        subprocess.run([program("cc"), *compile_words], check=True)
+        how = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
+        subprocess.run([program("cc"), *how, "-o", str(shim), str(SHIM)], check=True)
         offset = self._directory / "offset_ns"
         offset.write_bytes(bytes(8))
         with offset.open("r+b") as file:

@@ -14,7 +14,7 @@ from lockservice.v1 import lockservice_pb2 as pb
 MAY_BE_DONE = {"OUTCOME_UNKNOWN", "DRAINING"}
 
 
-def outcome_of(error: grpc.aio.AioRpcError) -> str:
+def outcome_of(error: Any) -> str:
     """Says whether an error means that nothing was done."""
     if rpc_status.from_call(error) is None:
         return UNKNOWN

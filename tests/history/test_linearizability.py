@@ -3,6 +3,7 @@
 import asyncio
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ async def history(service: Service, other: Service) -> list[Operation]:
         owner = f"w{number}"
         for turn in range(TURNS):
             at, resource = random.choice(replicas), f"order:{random.randrange(4)}"
-            how = {
+            how: dict[str, Any] = {
                 "ttl": random.choice([0.1, 5]),
                 "wait": random.choice([0, 0.05, 1]),
                 "request_id": f"{owner}-{turn}",
