@@ -89,10 +89,16 @@ test: setup ## run the tests of the service, of the sale, and of the clients in 
 	$(BIN)/pytest -q
 	$(BIN)/python -m lockservice_stand run
 
+test-faults: setup ## every fault on real processes, longer than `make test` does (about 25 minutes)
+	FAULT_SECONDS=$${FAULT_SECONDS:-20} $(BIN)/pytest -q -m '' tests/faults tests/test_checkers.py $(ARGS)
+
 clients: setup ## build and test the clients; `make clients LANGUAGES="go node"` only these
 	$(BIN)/python -m lockservice_stand run $(LANGUAGES)
 
-bench-clients: setup ## the figures of the clients side by side; `make clients` builds them
+bench-test-faults: setup ## every fault on real processes, longer than `make test` does (about 25 minutes)
+	FAULT_SECONDS=$${FAULT_SECONDS:-20} $(BIN)/pytest -q -m '' tests/faults tests/test_checkers.py $(ARGS)
+
+clients: setup ## the figures of the clients side by side; `make clients` builds them
 	$(BIN)/python -m lockservice_stand bench $(LANGUAGES)
 
 lint: setup ## check style, types and the direction of imports
@@ -104,4 +110,4 @@ lint: setup ## check style, types and the direction of imports
 
 check: verify-generated lint-proto breaking lint check-deploy test ## what CI runs
 
-.PHONY: demo bench docs serve test clients bench-clients lint check
+.PHONY: demo bench docs serve test test-faults clients bench-clients lint check

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from lockservice.durations import format_ms
 from lockservice.errors import (
+    ClockUnsafe,
     InvalidField,
     LockServiceError,
     OutcomeUnknown,
@@ -178,7 +179,7 @@ class Acquisition:
         while loop.time() < until:
             try:
                 await self._locks.shard_map.pick(self._bucket).run("leave", self._bucket, arguments)
-            except (ShardUnavailable, OutcomeUnknown):
+            except (ShardUnavailable, OutcomeUnknown, ClockUnsafe):
                 await asyncio.sleep(LEAVE_AGAIN_MS / 1000)
             except LockServiceError:
                 return

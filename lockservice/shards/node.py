@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from lockservice.errors import ClockUnsafe, OutcomeUnknown, ShardUnavailable
+from lockservice.errors import OutcomeUnknown, ShardUnavailable
 from lockservice.guarantee import Guarantee
-from lockservice.limits import PROBE_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN
+from lockservice.limits import CLOCK_ERROR_MS_MAX, PROBE_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN
 from lockservice.metrics import Metrics
 from lockservice.shards import script
 from lockservice.shards.condition import Condition, check
@@ -20,8 +21,7 @@ from lockservice.shards.pipeline import Pipeline, connect, is_error
 
 log = logging.getLogger(__name__)
 
-# They grant, and a clock that jumped would have them grant what is still held.
-_GRANTING: Final = frozenset({"acquire", "dedupe", "sweep", "seed"})
+_CLOCK_ERROR_US: Final = CLOCK_ERROR_MS_MAX * 1000
 # These read only, so nobody need have a copy of anything before they are answered.
 _READING: Final = frozenset({"inspect", "list", "count"})
 
@@ -82,6 +82,7 @@ class Node:
         self._locate = locate
         self._connecting = connecting
         self._batch = connecting.metrics.redis_batch_size.labels(owner.name).observe
+        self._late_us = _CLOCK_ERROR_US + round(connecting.timeout_s * 1_000_000)
         self._pipeline: Pipeline | None = None
         self._task: asyncio.Task[None] | None = None
         self._look = asyncio.Event()
@@ -109,15 +110,16 @@ class Node:
         """Runs a script, with EVALSHA, or with EVAL when Redis does not know it yet.
 
         Raises:
-            ShardUnavailable, ClockUnsafe: nothing was sent.
+            ShardUnavailable: nothing was sent.
         """
         pipeline, condition = self._pipeline, self.condition
         if pipeline is None or condition.problem:
             raise ShardUnavailable(f"shard {self.owner.name}: {condition.problem or 'not connected'}")
-        if condition.clock_off_s and loaded.name in _GRANTING and condition.clock_problem:
-            raise ClockUnsafe(f"shard {self.owner.name}: {condition.clock_problem}")
         send = pipeline.call if loaded.name in _READING else pipeline.answer
         run_id = condition.run_id + ":holding" if bucket in self.holding else condition.run_id
+        if loaded.timed:
+            now_us = time.time_ns() // 1000
+            values = (now_us - _CLOCK_ERROR_US, now_us + self._late_us, *values)
         text = loaded.sha if command == "EVALSHA" else loaded.text
         return send(command, text, 1, BUCKET_PREFIXES[bucket], run_id, self._connecting.memory_ms, *values)
 

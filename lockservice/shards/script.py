@@ -13,12 +13,13 @@ Argument = str | bytes | int
 # What every call carries besides its own arguments: the Redis process it is meant for and how long things are
 # remembered. The shard adds them.
 COMMON = ("run_id", "memory_ms")
+# What a call carries besides when its script grants: between which times, on Redis' clock, it may.
+TIMES = ("earliest_us", "latest_us")
 # What those pass that run a script on no bucket that is open.
 NOBODY = ("", 0)
 # Stands where a script's usual way has ended: Redis makes every function of a shared part anew for each call, so
 # the parts that are seldom needed come after it.
 _INCLUDE = re.compile(r"^-- Include: (\w+)$", re.MULTILINE)
-_COMMON_BOUND = f"local bucket, {', '.join(COMMON)} = KEYS[1], unpack(ARGV, 1, {len(COMMON)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Script:
         text: what is sent: the flags, the arguments' names, the shared parts it needs, and its own file.
         sha: what EVALSHA names it by.
         arguments: the names of its arguments, in order.
+        timed: it carries TIMES.
         in_order: takes them from a mapping.
     """
 
@@ -37,6 +39,7 @@ class Script:
     text: str
     sha: bytes
     arguments: tuple[str, ...]
+    timed: bool
     in_order: Callable[[Mapping[str, Argument]], Sequence[Argument]]
 
     def values(self, arguments: Mapping[str, Argument]) -> Sequence[Argument]:
@@ -61,12 +64,16 @@ def load(name: str) -> Script:
     flags = re.search(r"^-- Flags: (.+)$", own, re.MULTILINE)
     arguments = tuple(re.findall(r"^-- ARGV (\w+)", own, re.MULTILINE))
     shebang = "#!lua" + (f" flags={flags[1].replace(' ', '')}" if flags else "")
-    shared = [read(part) for part in needs[1].split()]
-    bound = f"local {', '.join(arguments)} = unpack(ARGV, {len(COMMON) + 1})" if arguments else ""
-    text = "\n".join([shebang, _COMMON_BOUND, *shared, bound, _INCLUDE.sub(lambda part: read(part[1]), own)])
+    parts = needs[1].split()
+    timed = "clock" in parts
+    before = (*COMMON, *TIMES) if timed else COMMON
+    common = f"local bucket, {', '.join(before)} = KEYS[1], unpack(ARGV, 1, {len(before)})"
+    shared = [read(part) for part in parts]
+    bound = f"local {', '.join(arguments)} = unpack(ARGV, {len(before) + 1})" if arguments else ""
+    text = "\n".join([shebang, common, *shared, bound, _INCLUDE.sub(lambda part: read(part[1]), own)])
     # Redis names scripts by their SHA-1; nothing here relies on it being hard to forge.
     sha = sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
-    return Script(name=name, text=text, sha=sha, arguments=arguments, in_order=_in_order(arguments))
+    return Script(name=name, text=text, sha=sha, arguments=arguments, timed=timed, in_order=_in_order(arguments))
 
 
 def _in_order(names: tuple[str, ...]) -> Callable[[Mapping[str, Argument]], Sequence[Argument]]:

@@ -204,9 +204,19 @@ class Shard:
                     f"shard {self.name} waits {int(reply[1]) / 1000:.0f} s for leases that may have been lost",
                     int(reply[1]),
                 )
+            elif reply[0] == b"clock_unsafe":
+                raise ClockUnsafe(self._clock_problem(bucket, int(reply[1]), int(reply[2])))
             else:
                 return reply  # type: ignore[no-any-return]  # hiredis gives what Redis sent
             reply = await self._by_bucket[bucket].call(loaded, command, bucket, values)
+
+    def _clock_problem(self, bucket: int, after_earliest_us: int, after_latest_us: int) -> str:
+        self._by_bucket[bucket].check_now()
+        off_us = after_earliest_us if after_earliest_us < 0 else after_latest_us
+        return (
+            f"shard {self.name}: its clock is {off_us / 1e6:+.3f} s beyond the {CLOCK_ERROR_MS_MAX} ms "
+            "that it may be off this replica's, or the call was held up for as long"
+        )
 
     async def _follow(self, bucket: int, text: str, until: float) -> None:
         """Deals with an error reply after which the call may be repeated. Raises what it means when it may not."""
@@ -262,7 +272,7 @@ class Shard:
         return bytes(reply[0])
 
 
-_UNUSUAL: Final = frozenset((b"reseed", b"hold_off"))
+_UNUSUAL: Final = frozenset((b"reseed", b"hold_off", b"clock_unsafe"))
 
 
 def _topology(owner: Owner, url: str, connecting: Connecting) -> Topology:

@@ -7,6 +7,8 @@ import pytest
 
 from harness.clock import Clock
 from harness.redis_server import RedisServer
+from harness.service import Service, reason_of, refused, until
+from lockservice.v1 import lockservice_pb2 as pb
 
 HOUR_S = 3600.0
 
@@ -75,3 +77,73 @@ def test_each_clock_is_its_own(server: RedisServer, clock: Clock, kind: str) -> 
         finally:
             for one in beside:
                 one.remove()
+
+
+async def test_a_clock_that_jumps_forward_grants_nothing(server: RedisServer, clock: Clock) -> None:
+    """A minute ahead, what is held stays held: CLOCK_UNSAFE from the first call on, until it is right again."""
+    async with Service([server.url]) as service:
+        lease = await service.grant(ttl=30)
+        waiter = service.waiting(owner="next", wait=0.8)
+        await service.queued(1)
+        clock.set_offset(60)
+        started = time.monotonic()
+        errors = [await refused(service.acquire(owner=f"w{n}")) for n in range(100)]
+        errors.append(await refused(service.dedupe("event", claim_ttl=1)))
+        waited = await refused(waiter)
+        await until(lambda: "clock" in shard_problem(service), "operators are told")
+        noticed_s = time.monotonic() - started
+        offset = service.metric("lockservice_shard_clock_offset_seconds", shard="s1")
+        clock.set_offset(0)
+        await until(lambda: not shard_problem(service), "operators are told that it is right")
+        assert (await service.acquire(owner="other")).outcome == pb.ACQUIRE_OUTCOME_HELD
+        assert await service.renew(lease) == pb.RENEW_OUTCOME_RENEWED
+
+    assert {reason_of(error) for error in (*errors, waited)} == {"CLOCK_UNSAFE"}
+    assert noticed_s < 1.5
+    assert offset == pytest.approx(60, abs=0.5)
+
+
+async def test_a_clock_that_is_put_back_grants_nothing(server: RedisServer, clock: Clock) -> None:
+    """An hour behind, a new lease would end when the clock is right again: nothing is granted until then."""
+    async with Service([server.url]) as service:
+        lease = await service.grant(ttl=30)
+        clock.set_offset(-HOUR_S)
+        errors = [await refused(service.acquire(f"order:{n}")) for n in range(20)]
+        assert await service.renew(lease, ttl=30) == pb.RENEW_OUTCOME_RENEWED
+        assert await service.release(lease) == pb.RELEASE_OUTCOME_RELEASED
+        clock.set_offset(0)
+        await service.grant()
+
+    assert {reason_of(error) for error in errors} == {"CLOCK_UNSAFE"}
+
+
+async def test_a_clock_that_is_put_back_with_the_data_lost(server: RedisServer, clock: Clock) -> None:
+    """Nothing seeds tokens from such a clock, so none is repeated."""
+    async with Service([server.url]) as service:
+        before = await service.grant()
+        with server.connect() as connection:
+            connection.flushall()
+        clock.set_offset(-HOUR_S)
+        assert reason_of(await refused(service.acquire())) == "CLOCK_UNSAFE"
+        clock.set_offset(0)
+        after = await service.grant()
+
+    assert after.fencing_token > before.fencing_token
+
+
+def shard_problem(service: Service) -> str:
+    """Says what is wrong with the only shard."""
+    replica = service.server._replica
+    assert replica is not None
+    return replica.shard_map.shards[0].problem
+
+
+async def test_without_the_guard_a_jump_makes_a_second_holder(
+    server: RedisServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broken variant: who does not compare the clocks grants what another still holds."""
+    monkeypatch.setattr("lockservice.shards.node._CLOCK_ERROR_US", 10**12)
+    async with Service([server.url]) as service:
+        await service.grant(ttl=30)
+        clock.set_offset(60)
+        await service.grant(owner="second")

@@ -1,6 +1,7 @@
 """Faults under load: whatever breaks, what callers saw is judged by every checker that the level promises.
 
-Each storm lasts FAULT_SECONDS (3 by default, 30 with `make test-faults`) on both sides of its fault.
+Each storm lasts FAULT_SECONDS (2 by default, 20 with `make test-faults`) on both sides of its fault; some of them
+break out with `make test-faults` only.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,12 +24,13 @@ from harness.redis_server import RedisServer
 from harness.service import until
 from harness.storm import Storm
 
-SECONDS = float(os.environ.get("FAULT_SECONDS", "3"))
+SECONDS = float(os.environ.get("FAULT_SECONDS", "2"))
 # A storm that a fault has calmed proves nothing.
 GRANTS_A_SECOND = 50
 
 pytestmark = pytest.mark.timeout(120 + 6 * SECONDS)
 
+LONG = partial(pytest.param, marks=pytest.mark.long)
 Fault = Callable[[Any], Awaitable[None]]
 
 
@@ -149,7 +152,10 @@ async def slow_down(server: RedisServer) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("fault", [restart, freeze, forget_scripts, block, fill, cut_connections, slow_down])
+@pytest.mark.parametrize(
+    "fault",
+    [restart, cut_connections, *(LONG(fault) for fault in (freeze, forget_scripts, block, fill, slow_down))],
+)
 async def test_a_shard_that_keeps_its_data(pair: list[RedisServer], fault: Fault) -> None:
     """Nothing is lost, so nobody is granted what another holds, and no event is FIRST twice."""
     async with replicas(2, [server.url for server in pair]) as services:
@@ -158,7 +164,7 @@ async def test_a_shard_that_keeps_its_data(pair: list[RedisServer], fault: Fault
     judge(history, exclusive=True)
 
 
-@pytest.mark.parametrize("fault", [roll_back, wipe])
+@pytest.mark.parametrize("fault", [roll_back, LONG(wipe)])
 async def test_a_shard_that_loses_data(pair: list[RedisServer], fault: Fault) -> None:
     """Leases and events of the loss are gone; no token is repeated or goes back."""
     async with replicas(2, [server.url for server in pair]) as services:
@@ -167,7 +173,7 @@ async def test_a_shard_that_loses_data(pair: list[RedisServer], fault: Fault) ->
     judge(history, dedupe=False)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM])
+@pytest.mark.parametrize("number", [LONG(signal.SIGKILL), signal.SIGSTOP, LONG(signal.SIGTERM)])
 async def test_a_replica_goes(pair: list[RedisServer], number: signal.Signals) -> None:
     """One of three replicas is killed, frozen or drained, with holders and waiters: the others serve them."""
     async with replicas(3, [server.url for server in pair]) as services:
@@ -183,8 +189,14 @@ async def test_a_replica_goes(pair: list[RedisServer], number: signal.Signals) -
     judge(history, exclusive=True)
 
 
-@pytest.mark.parametrize("durability", ["primary", "replicas=1"])
-@pytest.mark.parametrize("fault", ["kill", "freeze", "bare switch", "paused switch"])
+@pytest.mark.parametrize(
+    ("fault", "durability"),
+    [
+        ("kill", "replicas=1"),
+        *(LONG(fault, "primary") for fault in ("kill", "freeze", "bare switch", "paused switch")),
+        *(LONG(fault, "replicas=1") for fault in ("freeze", "bare switch", "paused switch")),
+    ],
+)
 async def test_a_sentinel_group(fault: str, durability: str) -> None:
     """A failover, planned or not: no token is repeated or goes back; with replicas nothing answered is lost."""
     with SentinelGroup() as group:
@@ -212,7 +224,7 @@ async def test_a_sentinel_group(fault: str, durability: str) -> None:
     judge(history, dedupe=durability != "primary" and fault != "bare switch")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [signal.SIGKILL, LONG(signal.SIGSTOP)])
 async def test_a_cluster(number: signal.Signals) -> None:
     """A primary of a Cluster is lost: no token is repeated or goes back."""
     with Cluster(node_timeout_ms=1_000) as cluster:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlencode
@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import redis
 
 from harness.manifests import DEPLOY
+from harness.network import Host
 from lockservice.shards import orphan
 from lockservice_stand.certificates import Certificates
 
@@ -78,9 +79,18 @@ class Member:
     """One process: a Redis, or a Sentinel."""
 
     def __init__(
-        self, directory: Path, *words: str, security: Security | None = None, sentinel: bool = False
+        self,
+        directory: Path,
+        *words: str,
+        security: Security | None = None,
+        sentinel: bool = False,
+        host: Host | None = None,
     ) -> None:
         self.port = free_port()
+        self.host = host.address if host else "127.0.0.1"
+        self._launcher = host.launcher if host else ()
+        if host:
+            words += ("--protected-mode", "no")
         self.directory = directory
         self._security = security
         self._words = words
@@ -90,7 +100,7 @@ class Member:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self) -> None:
         """Starts it, and returns once it answers."""
@@ -108,7 +118,7 @@ class Member:
         words += ["--sentinel"] if self._sentinel else []
         # They would outlive a test run that is killed.
         guard = [sys.executable, "-I", "-S", orphan.__file__, str(os.getpid())]
-        self._process = subprocess.Popen([*guard, *words], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen([*self._launcher, *guard, *words], stdout=subprocess.DEVNULL)
         with self.connect() as connection:
             wait_until(connection.ping, "it answers")
 
@@ -118,6 +128,7 @@ class Member:
             user, password = ("sentinel", "-SEVEN") if self._sentinel else ("operator", "-TOO")
             how |= {"username": user, "password": f"CHANGE-THIS-PASSWORD{password}"}
             how |= {"ssl": True, "ssl_ca_certs": str(self._security.ca), "host": "localhost"}
+        how = {"host": self.host, **how}
         return redis.Redis(port=self.port, decode_responses=True, **how)  # type: ignore[arg-type]
 
     def signal(self, number: signal.Signals) -> None:
@@ -141,9 +152,9 @@ class Group:
         self.security = Security(self.directory) if secure else None
         self.members: list[Member] = []
 
-    def member(self, name: str, *words: str, sentinel: bool = False) -> Member:
+    def member(self, name: str, *words: str, sentinel: bool = False, host: Host | None = None) -> Member:
         """Starts one."""
-        made = Member(self.directory / name, *words, security=self.security, sentinel=sentinel)
+        made = Member(self.directory / name, *words, security=self.security, sentinel=sentinel, host=host)
         self.members.append(made)
         return made
 
@@ -164,6 +175,7 @@ class SentinelGroup(Group):
         down_after_ms: after which silence a Sentinel holds a Redis for dead.
         options: further words for every Redis.
         secure: with TLS and users.
+        hosts: three, for the primary and the replicas, each with a Sentinel; none: all are on loopback.
     """
 
     NAME = "main"
@@ -175,22 +187,25 @@ class SentinelGroup(Group):
         down_after_ms: int = 500,
         options: tuple[str, ...] = (),
         secure: bool = False,
+        hosts: Sequence[Host | None] = (None, None, None),
     ) -> None:
         super().__init__(secure=secure)
         options += _REPLICATING if secure else ()
         words = ("--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0", *options)
-        self.primary = self.member("primary", *words)
+        self.primary = self.member("primary", *words, host=hosts[0])
         self.replicas = [
-            self.member(f"replica-{n}", *words, "--replicaof", "127.0.0.1", str(self.primary.port))
+            self.member(
+                f"replica-{n}", *words, "--replicaof", self.primary.host, str(self.primary.port), host=hosts[n + 1]
+            )
             for n in range(replicas)
         ]
         wait_until(lambda: self._in_sync() == replicas, "the replicas are in sync")
         lines = (
-            f"sentinel monitor {self.NAME} 127.0.0.1 {self.primary.port} 2",
+            f"sentinel monitor {self.NAME} {self.primary.host} {self.primary.port} 2",
             f"sentinel down-after-milliseconds {self.NAME} {down_after_ms}",
             f"sentinel failover-timeout {self.NAME} 3000",
         )
-        self.sentinels = [self._sentinel(n, lines) for n in range(3)]
+        self.sentinels = [self._sentinel(n, lines, host) for n, host in enumerate(hosts)]
         for sentinel in self.sentinels:
             with sentinel.connect() as connection:
                 wait_until(lambda c=connection: self._knows_all(c, replicas), "the Sentinels know one another")  # type: ignore[misc]
@@ -204,12 +219,12 @@ class SentinelGroup(Group):
         with self.primary.connect() as connection:
             return str(connection.info("replication")).count("'state': 'online'")
 
-    def _sentinel(self, number: int, lines: tuple[str, ...]) -> Member:
+    def _sentinel(self, number: int, lines: tuple[str, ...], host: Host | None) -> Member:
         directory = self.directory / f"sentinel-{number}"
         directory.mkdir()
         lines += self.security.sentinel_lines if self.security else ()
         (directory / "redis.conf").write_text("\n".join(lines) + "\n")
-        return self.member(f"sentinel-{number}", sentinel=True)
+        return self.member(f"sentinel-{number}", sentinel=True, host=host)
 
     def _knows_all(self, connection: redis.Redis, replicas: int) -> bool:
         state = connection.sentinel_master(self.NAME)
@@ -217,9 +232,10 @@ class SentinelGroup(Group):
 
     def current(self) -> Member:
         """Returns the primary that the Sentinels name."""
-        with self.sentinels[0].connect() as connection:
-            _, port = connection.sentinel_get_master_addr_by_name(self.NAME)
-        return next(m for m in self.members if m.port == int(port))
+        # The last is never on the primary's host, so never cut off with it.
+        with self.sentinels[-1].connect() as connection:
+            host, port = connection.sentinel_get_master_addr_by_name(self.NAME)
+        return next(m for m in self.members if m.port == int(port) and m.host == host)
 
 
 class Cluster(Group):

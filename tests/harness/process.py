@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import grpc
 
+from harness.network import Host
 from harness.service import Service
 from lockservice.v1 import lockservice_pb2_grpc as pb_grpc
 
@@ -17,11 +18,14 @@ from lockservice.v1 import lockservice_pb2_grpc as pb_grpc
 class ServiceProcess(Service):
     """`lockservice serve` on shards of the test."""
 
-    def __init__(self, urls: Sequence[str], *flags: str) -> None:
+    def __init__(self, urls: Sequence[str], *flags: str, host: Host | None = None) -> None:
         shards = [word for number, url in enumerate(urls, 1) for word in ("--shard", f"s{number}={url}")]
+        self._launcher = host.launcher if host else ()
+        address = host.address if host else "127.0.0.1"
         self._words = (
+            "--insecure",
             "--grpc-addr",
-            "127.0.0.1:0",
+            f"{address}:0",
             "--ops-addr",
             "127.0.0.1:0",
             "--log-format",
@@ -35,6 +39,7 @@ class ServiceProcess(Service):
     async def __aenter__(self) -> Self:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSERVICE_")}
         self.process = await asyncio.create_subprocess_exec(
+            *self._launcher,
             sys.executable,
             "-m",
             "lockservice",
