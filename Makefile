@@ -95,10 +95,7 @@ test-faults: setup ## every fault on real processes, longer than `make test` doe
 clients: setup ## build and test the clients; `make clients LANGUAGES="go node"` only these
 	$(BIN)/python -m lockservice_stand run $(LANGUAGES)
 
-bench-test-faults: setup ## every fault on real processes, longer than `make test` does (about 25 minutes)
-	FAULT_SECONDS=$${FAULT_SECONDS:-20} $(BIN)/pytest -q -m '' tests/faults tests/test_checkers.py $(ARGS)
-
-clients: setup ## the figures of the clients side by side; `make clients` builds them
+bench-clients: setup ## the figures of the clients side by side; `make clients` builds them
 	$(BIN)/python -m lockservice_stand bench $(LANGUAGES)
 
 lint: setup ## check style, types and the direction of imports

@@ -12,7 +12,8 @@ import pytest
 
 from harness.process import ServiceProcess
 from harness.redis_server import RedisServer
-from harness.service import Service, reason_of, refused
+from harness.service import Service, reason_of, refused, settings
+from lockservice.resharding import command
 from lockservice.v1 import lockservice_pb2 as pb
 
 
@@ -46,6 +47,9 @@ async def reshard(servers: list[RedisServer], *flags: str, code: int = 0) -> str
     said, _ = await process.communicate()
     assert process.returncode == code, said.decode()
     return said.decode()
+
+
+WORK_S = 0.1
 
 
 class Load:
@@ -86,6 +90,8 @@ class Load:
             self.latencies_s.append(time.monotonic() - started)
             self.reversed += lease.fencing_token <= self.tokens.get(resource, 0)
             self.tokens[resource] = lease.fencing_token
+            # So that many are held whatever is moved at the moment.
+            await asyncio.sleep(WORK_S)
             started = time.monotonic()
             assert await self._service.release(lease) == pb.RELEASE_OUTCOME_RELEASED
             self.latencies_s.append(time.monotonic() - started)
@@ -246,3 +252,16 @@ async def test_a_shard_with_other_data_is_refused(servers: list[RedisServer], se
 
     assert "empty it first" in said or "shard map" in said
     await service.grant("order:5")
+
+
+async def test_a_move_that_does_not_watch_loses_leases(
+    servers: list[RedisServer], service: ServiceProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broken variant that the load catches: what changed after it was first copied is forgotten."""
+    monkeypatch.setattr("lockservice.resharding.watch.Watch._hear", lambda _watch, _push: None)
+    wanted = settings([server.url for server in servers[:2]])
+    async with Load(service, 1_000) as load:
+        await asyncio.sleep(0.5)
+        await command.reshard(command.Order(wanted, (), "", "", dry_run=False))
+
+    assert load.errors

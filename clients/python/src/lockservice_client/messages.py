@@ -126,4 +126,6 @@ def shard(message: pb.Shard) -> values.Shard:
         locks_held=message.locks_held,
         waiters=message.waiters,
         problem=message.problem,
+        durability=message.guarantee.durability,
+        exclusion=message.guarantee.exclusion,
     )

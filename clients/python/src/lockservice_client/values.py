@@ -99,7 +99,7 @@ class Waiter(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """One Redis of the shard map; latencies in seconds."""
+    """One shard of the map; latencies in seconds, durability and exclusion say what its answers are worth."""
 
     name: str
     address: str
@@ -109,3 +109,5 @@ class Shard(NamedTuple):
     locks_held: int
     waiters: int
     problem: str
+    durability: str
+    exclusion: str

@@ -15,7 +15,9 @@ _TOP_LINES: Final = 30
 def _shard_line(shard: Any) -> str:
     state = "up" if shard.healthy else f"DOWN: {shard.problem}"
     latency = f"p50 {shard.latency_p50 * 1e3:.2f} ms  p99 {shard.latency_p99 * 1e3:.2f} ms"
-    return f"{shard.name:12} {shard.address:30} {latency}  {shard.locks_held} held  {shard.waiters} waiting  {state}"
+    worth = f"{shard.durability} {shard.exclusion}"
+    held = f"{shard.locks_held} held  {shard.waiters} waiting"
+    return f"{shard.name:12} {shard.address:30} {latency}  {held}  {worth}  {state}"
 
 
 @click.command()
