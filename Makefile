@@ -92,6 +92,9 @@ test: setup ## run the tests of the service, of the sale, and of the clients in 
 test-faults: setup ## every fault on real processes, longer than `make test` does (about 25 minutes)
 	FAULT_SECONDS=$${FAULT_SECONDS:-20} $(BIN)/pytest -q -m '' tests/faults tests/test_checkers.py $(ARGS)
 
+lock-set: setup ## updates lost under a lock whose holders pause, by what the store checks (5 minutes)
+	PYTHONPATH=tests $(BIN)/python -m lock_set.run
+
 clients: setup ## build and test the clients; `make clients LANGUAGES="go node"` only these
 	$(BIN)/python -m lockservice_stand run $(LANGUAGES)
 
@@ -107,4 +110,4 @@ lint: setup ## check style, types and the direction of imports
 
 check: verify-generated lint-proto breaking lint check-deploy test ## what CI runs
 
-.PHONY: demo bench docs serve test test-faults clients bench-clients lint check
+.PHONY: demo bench docs serve test test-faults lock-set clients bench-clients lint check

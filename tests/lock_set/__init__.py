@@ -1,0 +1,1 @@
+"""The lock-set test of Jepsen's analysis of etcd."""
