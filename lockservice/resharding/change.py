@@ -6,17 +6,20 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from lockservice.errors import ShardUnavailable
 from lockservice.limits import PROBE_MS
 from lockservice.resharding.leadership import Leadership
-from lockservice.resharding.move import Moved, Mover
+from lockservice.resharding.move import Moved, Mover, touch
 from lockservice.resharding.plan import Plan
 from lockservice.resharding.site import Site
 from lockservice.resharding.watch import Watch
-from lockservice.shards.keys import BUCKET_PREFIXES
+from lockservice.shards.keys import BUCKET_PREFIXES, MAP_KEY
 from lockservice.shards.map_record import MapRecord
 
 # Every replica has looked at its shards by then, and is connected to the new ones.
 _ADOPTED_S: Final = 4 * PROBE_MS / 1000
+_TRIAL: Final = "ls:{b0}:trial"
+_TRIAL_MS: Final = 1_000
 _TOLD_EVERY: Final = 8
 _KEYS_DELETED_AT_ONCE: Final = 200
 
@@ -56,6 +59,9 @@ class Change:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._interrupt)
         async with Leadership(self._sites[min(self._plan.record.before)]) as leadership:
+            await self._try()
+            if self._plan.back:
+                await self._turn_back()
             await self._remember(self._plan.record)
             self._tell(f"the shards know of the change; replicas follow within {_ADOPTED_S:.0f} s")
             await asyncio.sleep(_ADOPTED_S)
@@ -76,6 +82,25 @@ class Change:
     async def _remember(self, record: MapRecord) -> None:
         for site in self._sites.values():
             await site.remember(record)
+
+    async def _try(self) -> None:
+        """Finds out whether each shard can read what another writes, before anything depends on it."""
+        for source, target in self._plan.moves:
+            dump = await self._sites[source].command(0, "DUMP", MAP_KEY)
+            try:
+                await self._sites[target].command(0, "RESTORE", _TRIAL, _TRIAL_MS, dump, "REPLACE")
+            except ShardUnavailable as error:
+                raise ShardUnavailable(f"what {source} writes {target} cannot read: {error}") from None
+
+    async def _turn_back(self) -> None:
+        """Makes sure of each bucket that has not come to the new shard yet that nobody looks for it there."""
+        for (new, old), buckets in self._plan.moves.items():
+            for bucket in buckets:
+                # Whatever an earlier run has left on its way takes the bucket away no more.
+                if await touch(self._sites[old], bucket):
+                    reply = await self._sites[new].run("retract", bucket, {})
+                    if reply[0] == b"open":
+                        raise ShardUnavailable(f"bucket {bucket} is in use on the shards {new} and {old}")
 
     async def _empty(self, source: str, who: str) -> None:
         """Moves what one shard gives away."""

@@ -66,12 +66,8 @@ class Mover:
         Raises:
             ShardUnavailable: the target is in use with data of its own.
         """
-        # After this nothing that an earlier run has left on its way can take the bucket away any more.
-        frozen = await self._source.run("freeze", bucket, {"freeze_ms": _TOUCH_MS})
-        if frozen[0] == b"moved":
+        if not await touch(self._source, bucket):
             return False
-        if frozen[0] == b"frozen":
-            await self._thaw(bucket, frozen[1])
         reply = await self._target.run("prepare", bucket, {"marker": self._marker})
         if reply[0] == b"open":
             raise ShardUnavailable(
@@ -139,15 +135,28 @@ class Mover:
         except BaseException as error:
             # Departing may have been done though no answer came; thawing leaves a bucket alone that has left.
             if not isinstance(error, OutcomeUnknown):
-                await asyncio.shield(self._thaw(bucket, marker))
+                await asyncio.shield(_thaw(self._source, bucket, marker))
             raise
         if reply[0] != b"departed":
             raise ShardUnavailable(f"bucket {bucket} took longer than {_FREEZE_MS} ms to copy its last changes")
         return Moved(copied, (time.monotonic() - began) * 1000)
 
-    async def _thaw(self, bucket: int, marker: bytes) -> None:
-        try:
-            await self._source.run("thaw", bucket, {"marker": marker})
-        except LockServiceError:
-            # It thaws by itself soon.
-            return
+
+async def touch(source: Site, bucket: int) -> bool:
+    """Makes void what an earlier run may have left on its way to a bucket, and says whether the bucket is there.
+
+    Raises:
+        ShardUnavailable, OutcomeUnknown: the shard does not answer.
+    """
+    frozen = await source.run("freeze", bucket, {"freeze_ms": _TOUCH_MS})
+    if frozen[0] == b"frozen":
+        await _thaw(source, bucket, frozen[1])
+    return bool(frozen[0] != b"moved")
+
+
+async def _thaw(source: Site, bucket: int, marker: bytes) -> None:
+    try:
+        await source.run("thaw", bucket, {"marker": marker})
+    except LockServiceError:
+        # It thaws by itself soon.
+        return

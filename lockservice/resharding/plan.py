@@ -16,11 +16,13 @@ class Plan(NamedTuple):
         record: what every shard remembers while buckets are on their way.
         settled: what they remember afterwards.
         moves: the buckets that go, by the shards that they come from and go to.
+        back: it undoes a change that has not ended, so some of them may never have left where they go to.
     """
 
     record: MapRecord
     settled: MapRecord
     moves: dict[tuple[str, str], list[int]]
+    back: bool
 
     @property
     def buckets(self) -> int:
@@ -47,10 +49,11 @@ def plan(current: MapRecord, wanted: Sequence[tuple[str, str]]) -> Plan:
         click.ClickException: another change has not been brought to its end.
     """
     shards = dict(wanted)
-    if current.before:
+    back = bool(current.before) and current.before.keys() == shards.keys()
+    if current.before and not back:
         if current.shards.keys() != shards.keys():
             names = " ".join(sorted(current.shards))
-            raise click.ClickException(f"a change to the shards [{names}] has not ended: run that to its end first")
+            raise click.ClickException(f"a change to the shards [{names}] has not ended: end it, or go back, first")
         record = current
     else:
         record = MapRecord(current.epoch + 1, shards, current.shards)
@@ -59,4 +62,4 @@ def plan(current: MapRecord, wanted: Sequence[tuple[str, str]]) -> Plan:
     for bucket in range(BUCKETS):
         if before[bucket] != after[bucket]:
             moves.setdefault((before[bucket], after[bucket]), []).append(bucket)
-    return Plan(record, MapRecord(record.epoch + 1, record.shards), moves)
+    return Plan(record, MapRecord(record.epoch + 1, record.shards), moves, back)

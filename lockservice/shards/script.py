@@ -100,7 +100,7 @@ NAMES = (
 
 
 # What a shard map and its change need, besides.
-MAP_NAMES = ("map", "prepare", "put", "freeze", "thaw", "arrive", "depart")
+MAP_NAMES = ("map", "prepare", "put", "freeze", "thaw", "arrive", "depart", "retract")
 
 
 def load_all() -> tuple[Script, ...]:

@@ -179,6 +179,7 @@ class ShardMap:
             self._do(shard.start())
         self._route = self._routes()
         for name in [name for name in self._shards if name not in record.urls()]:
+            self._wrong.pop(name, None)
             self._do(self._retire(self._shards.pop(name)))
         self.on_change([b for b in range(BUCKETS) if self._route[b] is not before[b]])
 

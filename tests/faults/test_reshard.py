@@ -5,11 +5,14 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Self
 
 import grpc
 import pytest
 
+from harness.groups import Cluster
+from harness.manifests import DEPLOY
 from harness.process import ServiceProcess
 from harness.redis_server import RedisServer
 from harness.service import Service, reason_of, refused, settings
@@ -265,3 +268,86 @@ async def test_a_move_that_does_not_watch_loses_leases(
         await command.reshard(command.Order(wanted, (), "", "", dry_run=False))
 
     assert load.errors
+
+
+async def test_from_one_redis_to_a_cluster_and_back() -> None:
+    """A shard of another kind takes its buckets like any other, and gives them back."""
+    server = RedisServer("redis")
+    try:
+        with Cluster() as cluster:
+            async with ServiceProcess([server.url]) as service:
+                leases = [await service.grant(f"held:{n}", ttl=60) for n in range(100)]
+                urls = ("--shard", f"s1={server.url}", "--shard", f"s2={cluster.url}")
+                async with Load(service, 300) as load:
+                    await reshard([], *urls)
+                    assert sum(node.connect().dbsize() for node in cluster.primaries()) > 100
+                    await reshard([server], "--current", f"s2={cluster.url}")
+                renewed = [await service.renew(lease) for lease in leases]
+    finally:
+        server.remove()
+
+    assert not load.errors, load.errors[:5]
+    assert load.reversed == 0
+    assert set(renewed) == {pb.RENEW_OUTCOME_RENEWED}
+
+
+async def test_with_the_rights_of_acl_conf(tmp_path: Path) -> None:
+    """The user of the service cannot move buckets; that of resharding can, and replicas are given the other's URL."""
+    users = [line for line in (DEPLOY / "redis/acl.conf").read_text().splitlines() if line.startswith("user ")]
+    (tmp_path / "users.acl").write_text("\n".join(users) + "\n")
+    made = [RedisServer("redis", aclfile=str(tmp_path / "users.acl")) for _ in range(2)]
+    password = tmp_path / "password"
+    password.write_text("CHANGE-THIS-PASSWORD-THREE\n")
+    urls = [f"unix://lockservice:CHANGE-THIS-PASSWORD@{server.socket}" for server in made]
+    shards = [word for n, url in enumerate(urls, 1) for word in ("--shard", f"s{n}={url}")]
+    try:
+        async with Service(urls[:1]) as service:
+            lease = await service.grant(ttl=60)
+            said = await reshard([], *shards, code=1)
+            assert "permission" in said.lower()
+            said = await reshard([], *shards, "--user", "reshard", "--password-file", str(password))
+            assert "done: 128 buckets" in said
+            assert await service.renew(lease) == pb.RENEW_OUTCOME_RENEWED
+            assert service.server.problems() == []
+            assert len((await service.admin.DescribeShards(pb.DescribeShardsRequest())).shards) == 2
+    finally:
+        for server in made:
+            server.remove()
+
+
+async def test_a_change_that_has_begun_can_be_taken_back(servers: list[RedisServer], service: ServiceProcess) -> None:
+    """Killed in the middle, it can be undone instead: every bucket is at the old shard again, with all it held."""
+    leases = [await service.grant(f"held:{n}", ttl=60) for n in range(300)]
+    async with Load(service, 200) as load:
+        process = await begin(servers[:2])
+        assert process.stdout is not None
+        async for line in process.stdout:
+            if b"of 128 buckets have moved" in line and int(line.split()[0]) > 30:
+                break
+        process.kill()
+        await process.wait()
+        with servers[0].connect() as connection:
+            connection.delete("ls:{b0}:mover")
+        assert "has not ended" in await reshard(servers[:3], code=1)
+        assert "done:" in await reshard(servers[:1])
+    renewed = [await service.renew(lease) for lease in leases]
+
+    assert not load.errors, load.errors[:5]
+    assert load.reversed == 0
+    assert set(renewed) == {pb.RENEW_OUTCOME_RENEWED}
+
+
+async def test_servers_that_cannot_read_each_other_are_found_before_anything_moves(
+    servers: list[RedisServer],
+) -> None:
+    """What Valkey 9 dumps Redis 7.0 cannot read: it is said at once, and the map stays as it is."""
+    old = RedisServer("redis")
+    try:
+        async with Service([servers[0].url]) as service:
+            said = await reshard([servers[0], old], code=1)
+            assert "what s1 writes s2 cannot read" in said
+            await service.grant()
+        async with Service([servers[0].url]) as service:
+            await service.grant("order:2")
+    finally:
+        old.remove()

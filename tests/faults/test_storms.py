@@ -14,6 +14,9 @@ from functools import partial
 from typing import Any
 
 import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from harness import checkers
 from harness.groups import Cluster, SentinelGroup
@@ -82,6 +85,32 @@ async def restart(server: RedisServer) -> None:
     server.stop()
     await asyncio.sleep(0.3)
     await asyncio.to_thread(server.start)
+
+
+async def load_slowly(server: RedisServer) -> None:
+    """Back after a kill, and busy with its log for a while: LOADING."""
+    server.stop()
+    server.start(answering=False, key_load_delay="300", loading_process_events_interval_bytes="1024")
+    with redis.Redis(unix_socket_path=str(server.socket), retry=Retry(NoBackoff(), 0)) as connection:
+
+        def refuses() -> bool:
+            try:
+                connection.get("ls:{b0}:map")
+            except redis.BusyLoadingError:
+                return True
+            except redis.ConnectionError:
+                return False
+            raise AssertionError("it has loaded already")
+
+        await until(refuses, "it loads")
+
+        def answers() -> bool:
+            try:
+                return bool(connection.ping())
+            except redis.RedisError:
+                return False
+
+        await until(answers, "it has loaded", within=30)
 
 
 async def wipe(server: RedisServer) -> None:
@@ -154,7 +183,11 @@ async def slow_down(server: RedisServer) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [restart, cut_connections, *(LONG(fault) for fault in (freeze, forget_scripts, block, fill, slow_down))],
+    [
+        restart,
+        cut_connections,
+        *(LONG(fault) for fault in (load_slowly, freeze, forget_scripts, block, fill, slow_down)),
+    ],
 )
 async def test_a_shard_that_keeps_its_data(pair: list[RedisServer], fault: Fault) -> None:
     """Nothing is lost, so nobody is granted what another holds, and no event is FIRST twice."""

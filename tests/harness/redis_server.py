@@ -39,16 +39,17 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
-    def start(self) -> None:
-        """Starts it, and returns once it answers."""
-        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in self._options.items()]
+    def start(self, *, answering: bool = True, **options: str) -> None:
+        """Starts it, with more options if any are given, and returns once it answers, or at once."""
+        settings = self._options | options
+        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
         words = [word for argument in arguments for word in argument.split("=", 1)]
         self._process = subprocess.Popen(
             [*self._program, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.directory), *words],
             stdout=subprocess.DEVNULL,
         )
         until = time.monotonic() + 10
-        while True:
+        while answering:
             try:
                 with redis.Redis(unix_socket_path=str(self.socket)) as connection:
                     connection.ping()

@@ -46,15 +46,17 @@ async def work(address: str, path: str, name: str, check: str) -> None:
     async with Client(address) as client:
         while True:
             # Nobody renews this lease: what is tested is who writes after its end.
-            grant = (await client.acquire(RESOURCE, ttl=TTL_S, wait=30)).grant
+            answer = await client.acquire(RESOURCE, ttl=TTL_S, wait=30)
+            grant = answer.grant
             if grant is None:
                 continue
+            until = grant.sent_at + answer.waited + grant.ttl
             number += 1
             element = f"{name}-{number}"
             elements = read(store)
             print("read", element, flush=True)
             await asyncio.sleep(random.uniform(0.05, WORK_S_MAX))
-            done = write(store, [*elements, element], check, grant.fencing_token, grant.sent_at + grant.ttl)
+            done = write(store, [*elements, element], check, grant.fencing_token, until)
             print(done, element, flush=True)
             await client.release(RESOURCE, grant.lease_id)
 
