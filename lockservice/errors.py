@@ -69,3 +69,27 @@ class SessionLimit(LockServiceError):
 
 class Draining(LockServiceError):
     """This replica is going away: queue again at another, with the same request_id to keep the place."""
+
+
+class Denied(LockServiceError):
+    """Base of what a caller may not do, or not so much of. The audit log is told.
+
+    Attributes:
+        resource: the name that it was about; empty when it was about none.
+    """
+
+    def __init__(self, message: str, resource: str = "") -> None:
+        super().__init__(message)
+        self.resource = resource
+
+
+class CredentialMissing(Denied):
+    """Nobody is known by the credential that came with the call, or none came."""
+
+
+class ResourceForbidden(Denied):
+    """The caller is known, but this method, or this name, is not for it."""
+
+
+class QuotaExceeded(Denied):
+    """The namespace uses as much as it may."""

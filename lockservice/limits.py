@@ -71,3 +71,18 @@ SHARD_CALLS_MAX: Final = 100_000
 REFUSE_MS: Final = 200
 # A call that ended while its shard was away tells it again at this interval.
 LEAVE_AGAIN_MS: Final = 100
+
+# The file of credentials is looked at this often.
+AUTH_FILE_MS: Final = 500
+AUTH_FILE_BYTES_MAX: Final = 4 * 2**20
+CREDENTIALS_MAX: Final = 10_000
+# A token is so many random bytes, in base64 of so many characters; no shorter one is accepted.
+TOKEN_BYTES: Final = 32
+TOKEN_CHARACTERS_MIN: Final = 43
+NAMESPACE_LIMIT_MAX: Final = 10**9
+
+# So many refusals of one caller are written at once, and then one in this time: 30 MB a day at most.
+AUDIT_BURST: Final = 50
+AUDIT_PAUSE_S: Final = 1.0
+AUDIT_EVENTS_KEPT: Final = 200
+AUDIT_CALLERS_MAX: Final = 2 * CREDENTIALS_MAX

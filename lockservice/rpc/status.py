@@ -47,6 +47,8 @@ TABLE: Final[dict[type[errors.LockServiceError], Refusal]] = {
     errors.ShardOutOfMemory: Refusal(
         grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_SHARD_OUT_OF_MEMORY, retry_ms=1_000
     ),
+    errors.CredentialMissing: Refusal(grpc.StatusCode.UNAUTHENTICATED, pb.ERROR_REASON_CREDENTIAL_MISSING),
+    errors.ResourceForbidden: Refusal(grpc.StatusCode.PERMISSION_DENIED, pb.ERROR_REASON_RESOURCE_FORBIDDEN),
     errors.ShardMapMismatch: Refusal(grpc.StatusCode.FAILED_PRECONDITION, pb.ERROR_REASON_SHARD_MAP_MISMATCH),
 }
 
