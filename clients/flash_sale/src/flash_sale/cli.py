@@ -30,7 +30,7 @@ _WORKERS_MIN: Final = 2
 @click.option("--control", type=click.Choice(("none", "blog")), default="none", help="Play a control group as well.")
 @click.option("--server", default=None, help="HOST:PORT of a lockservice that runs; else one is started.")
 @click.option("--ops", default=None, help="HOST:PORT of its ops port, for the hand-off's time.")
-@click.option("--pace", type=click.FloatRange(min=1), default=66.0, help="Seconds of the sale in one second.")
+@click.option("--pace", type=click.FloatRange(min=1), default=100.0, help="Seconds of the sale in one second.")
 @click.option("--languages", default="all", help="Of the workers, such as python,go; all: whose toolchain is here.")
 @click.option("--workers", type=click.IntRange(1, 16), help="Processes; at least 2, and one for each language.")
 @click.option("--slots", type=click.IntRange(1, 5_000), default=800, help="Events that all work on at once.")

@@ -16,7 +16,7 @@ from flash_sale.store import Store
 from lockservice_client import Duplicate, Early, Held, LeaseLost, ServiceError, Stale
 
 # Calls to the carrier, the tax office and the books, between reading an order and writing it.
-_ORDER_S: Final = (0.2, 0.8)
+_ORDER_S: Final = (0.1, 0.4)
 # Some of these calls outlast a lease that nobody renews.
 _SLOW: Final = 0.004
 _SLOW_S: Final = LEASE_S * 1.3

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	orderMin, orderMax = 200 * time.Millisecond, 800 * time.Millisecond
+	orderMin, orderMax = 100 * time.Millisecond, 400 * time.Millisecond
 	// Some calls of the work outlast a lease that nobody renews.
 	slow      = 0.004
 	slowSpan  = 5200 * time.Millisecond

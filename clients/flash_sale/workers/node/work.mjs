@@ -5,7 +5,7 @@ import { parse } from "lossless-json";
 import { apply, has, isTie, move, newOrder, readOrder, readStock, write } from "./documents.mjs";
 import { CREATED, kept, read } from "./event.mjs";
 
-const [ORDER_MIN_MS, ORDER_MAX_MS] = [200, 800];
+const [ORDER_MIN_MS, ORDER_MAX_MS] = [100, 400];
 // Some calls of the work outlast a lease that nobody renews.
 const [SLOW, SLOW_MS] = [0.004, 5_200];
 const STOCK_MS = 2;

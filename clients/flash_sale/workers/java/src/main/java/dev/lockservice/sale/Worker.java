@@ -12,8 +12,8 @@ import java.util.concurrent.ThreadLocalRandom;
 
 /** Works on events; ../README.md of the workers says how. */
 record Worker(Books books, Guard guard) {
-    private static final long ORDER_MIN_MS = 200;
-    private static final long ORDER_MAX_MS = 800;
+    private static final long ORDER_MIN_MS = 100;
+    private static final long ORDER_MAX_MS = 400;
     /** Some calls of the work outlast a lease that nobody renews. */
     private static final double SLOW = 0.004;
 
