@@ -11,7 +11,9 @@ from lockservice.lease import Hold, Holder, Lock, Waiter
 from lockservice.limits import BUCKETS, INSPECT_WAITERS_MAX
 from lockservice.metrics import Metrics
 from lockservice.shard_url import address_of
+from lockservice.shards.facts import Facts
 from lockservice.shards.keys import name_prefix, place
+from lockservice.shards.node import Node
 from lockservice.shards.shard import Reply, Shard
 from lockservice.shards.shard_map import ShardMap
 
@@ -20,8 +22,20 @@ _BUCKETS_AT_ONCE: Final = 32
 log = logging.getLogger(__name__)
 
 
+class ServerView(NamedTuple):
+    """A Redis behind a shard as operators see it; problem is empty while it may be used."""
+
+    address: str
+    problem: str
+    clock_off_s: float
+    facts: Facts
+
+
 class ShardView(NamedTuple):
-    """A shard as operators see it; latencies in milliseconds, of the last few thousand script calls."""
+    """A shard as operators see it.
+
+    Latencies are in milliseconds, of the last few thousand script calls; calls are all that this replica has made.
+    """
 
     name: str
     address: str
@@ -32,12 +46,19 @@ class ShardView(NamedTuple):
     waiters: int
     durability: str
     exclusion: str
+    calls: int
+    servers: tuple[ServerView, ...]
 
 
 class Inspection:
-    """Looks into the shards."""
+    """Looks into the shards.
 
-    def __init__(self, *, shard_map: ShardMap, metrics: Metrics) -> None:
+    Attributes:
+        replica: the name of this replica.
+    """
+
+    def __init__(self, *, shard_map: ShardMap, metrics: Metrics, replica: str) -> None:
+        self.replica = replica
         self._map = shard_map
         self._metrics = metrics
 
@@ -91,6 +112,11 @@ class Inspection:
         )
         return forced
 
+    @property
+    def map_epoch(self) -> int:
+        """Counts the changes of the shard map that this replica follows."""
+        return self._map.record.epoch
+
     async def shards(self) -> list[ShardView]:
         """Describes every shard, those that are down too."""
         return list(await asyncio.gather(*(self._shard(shard) for shard in self._map.shards)))
@@ -118,7 +144,15 @@ class Inspection:
             waiters=waiters,
             durability=shard.guarantee.durability,
             exclusion=shard.guarantee.exclusion,
+            calls=shard.calls_timed,
+            servers=tuple(map(_server, shard.nodes)),
         )
+
+
+def _server(node: Node) -> ServerView:
+    condition = node.condition
+    problem = condition.problem or condition.clock_problem
+    return ServerView(address_of(node.url), problem, condition.clock_off_s, condition.facts)
 
 
 def _quantile_ms(ordered: list[float], quantile: float) -> float:
@@ -135,7 +169,7 @@ def _resource(namespace: str, name: bytes) -> str:
 
 
 def _lock(resource: str, shard: Shard, state: Reply, queued: int) -> Lock:
-    owner, token, remaining_ms, completed, hold_owner, hold_event, hold_ms = state
+    owner, token, remaining_ms, completed, hold_owner, hold_event, hold_ms, held_ms = state
     return Lock(
         resource=resource,
         shard=shard.name,
@@ -143,5 +177,6 @@ def _lock(resource: str, shard: Shard, state: Reply, queued: int) -> Lock:
         holder=Holder(owner.decode(), int(token), int(remaining_ms)) if token else None,
         queue_length=int(queued),
         completed=_number(completed),
+        held_ms=int(held_ms) if held_ms else None,
         hold=Hold(hold_owner.decode(), hold_event.decode(), int(hold_ms)) if hold_ms else None,
     )

@@ -98,6 +98,7 @@ class Lock(NamedTuple):
     holder: Holder | None
     queue_length: int
     completed: int | None
+    held_ms: int | None
     hold: Hold | None
 
 

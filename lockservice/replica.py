@@ -59,7 +59,7 @@ class Replica:
             waiters_max=waiters_per_resource,
         )
         self.dedupe = Dedupe(shard_map=self.shard_map, room=self._room, sweeper=sweeper, metrics=metrics)
-        self.inspection = Inspection(shard_map=self.shard_map, metrics=metrics)
+        self.inspection = Inspection(shard_map=self.shard_map, metrics=metrics, replica=self._room.replica)
         metrics.watch(
             holds=lambda: sweeper.holds,
             waiters=lambda: self._room.waiting,

@@ -1,8 +1,10 @@
 """LockAdminService: each call becomes one call of the domain, and its value one response."""
 
+import time
 from collections.abc import AsyncIterator
 
-from lockservice.inspection import Inspection
+from lockservice import __version__
+from lockservice.inspection import Inspection, ServerView
 from lockservice.lease import Lock, Waiter
 from lockservice.limits import LIST_LOCKS_DEFAULT, LIST_LOCKS_MAX, REASON_BYTES_MAX, RESOURCE_BYTES_MAX
 from lockservice.rpc import validation
@@ -56,10 +58,36 @@ class LockAdminService:
                 waiters=view.waiters,
                 problem=view.problem,
                 guarantee=pb.Guarantee(durability=view.durability, exclusion=view.exclusion),
+                servers=map(_server, view.servers),
+                calls=view.calls,
             )
             for view in await self._inspection.shards()
         ]
-        return pb.DescribeShardsResponse(shards=shards)
+        response = pb.DescribeShardsResponse(
+            shards=shards,
+            server_version=__version__,
+            replica=self._inspection.replica,
+            map_epoch=self._inspection.map_epoch,
+        )
+        response.time.FromNanoseconds(time.time_ns())
+        return response
+
+
+def _server(view: ServerView) -> pb.RedisServer:
+    facts = view.facts
+    server = pb.RedisServer(
+        address=view.address,
+        problem=view.problem,
+        version=facts.version,
+        eviction_policy=facts.eviction_policy,
+        append_only=facts.append_only,
+        persistence_problem=facts.persistence_problem,
+        memory_bytes=facts.memory_bytes,
+        memory_max_bytes=facts.memory_max_bytes,
+        replicas=facts.replicas,
+    )
+    server.clock_offset.FromMicroseconds(round(view.clock_off_s * 1e6))
+    return server
 
 
 def _lock(value: Lock) -> pb.LockInfo:
@@ -73,6 +101,7 @@ def _lock(value: Lock) -> pb.LockInfo:
         queue_length=value.queue_length,
         completed_version=value.completed,
         hold=hold,
+        held=None if value.held_ms is None else duration(value.held_ms),
         guarantee=pb.Guarantee(durability=value.guarantee.durability, exclusion=value.guarantee.exclusion),
     )
 

@@ -4,7 +4,7 @@
 -- ARGV name         the resource, encoded
 -- ARGV waiters_max  number
 -- Returns resource STATE QUEUED WAITER..., STATE being owner token remaining_ms completed hold_owner hold_event
---   hold_ms, QUEUED how many wait, and WAITER owner waiting_ms version after_version in the order of their turn
+--   hold_ms held_ms, QUEUED how many wait, and WAITER owner waiting_ms version after_version in the order of their turn
 
 local state = load(name)
 local answer = {'resource', show(state),

@@ -105,5 +105,5 @@ local function show(state)
   local hold = hold_active(state)
   return {held and state.owner or '', held and state.token or '', held and whole(state['until'] - now_ms) or '',
     state.completed or '', hold and state.hold_owner or '', hold and state.hold_event or '',
-    hold and whole(state.hold_until - now_ms) or ''}
+    hold and whole(state.hold_until - now_ms) or '', held and whole((now_us - state.granted) / 1000) or ''}
 end

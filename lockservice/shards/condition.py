@@ -1,12 +1,13 @@
 """Whether a Redis may be used, and if not, why, in words."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from lockservice.errors import ShardUnavailable
 from lockservice.guarantee import Guarantee
 from lockservice.limits import CLOCK_ERROR_MS_MAX, REDIS_MAJOR_MIN
+from lockservice.shards.facts import Facts, read
 from lockservice.shards.pipeline import Pipeline, is_error
 
 _WAITAOF_SINCE: Final = (7, 2)
@@ -22,6 +23,7 @@ class Condition:
         evicts: it deletes keys when its memory is full, which would end live leases.
         clock_off_s: how far its clock is ahead of this replica's, as far as that is certain.
         waitaof: it knows the command.
+        facts: what it says of itself.
     """
 
     run_id: str = ""
@@ -29,6 +31,7 @@ class Condition:
     evicts: bool = False
     clock_off_s: float = 0.0
     waitaof: bool = False
+    facts: Facts = field(default_factory=Facts)
 
     @property
     def clock_problem(self) -> str:
@@ -56,14 +59,14 @@ async def check(pipeline: Pipeline, guarantee: Guarantee) -> Condition:
     if info.get("loading") == "1":
         raise ShardUnavailable("it is loading its data")
     waitaof = _knows_waitaof(info)
-    policy = info.get("maxmemory_policy", "noeviction")
-    problem = _problem(info, guarantee)
+    facts = read(info)
+    problem = _problem(info, facts, guarantee)
     if not problem and guarantee.fsync:
         problem = await _fsync_problem(pipeline, info, waitaof=waitaof)
-    evicts = policy != "noeviction"
+    evicts = facts.eviction_policy != "noeviction"
     if evicts and not problem:
-        problem = f"maxmemory-policy is {policy}, which deletes live leases: set it to noeviction"
-    return Condition(info.get("run_id", ""), problem, evicts, clock_off_s, waitaof)
+        problem = f"maxmemory-policy is {facts.eviction_policy}, which deletes live leases: set it to noeviction"
+    return Condition(info.get("run_id", ""), problem, evicts, clock_off_s, waitaof, facts)
 
 
 async def _clock_off_s(pipeline: Pipeline) -> float:
@@ -80,20 +83,16 @@ async def _clock_off_s(pipeline: Pipeline) -> float:
     return max(0, theirs_ns - told_ns) / 1e9
 
 
-def _problem(info: dict[str, str], guarantee: Guarantee) -> str:
+def _problem(info: dict[str, str], facts: Facts, guarantee: Guarantee) -> str:
     version = info.get("redis_version", "0")
     if int(version.split(".")[0]) < REDIS_MAJOR_MIN:
         return f"Redis {version} is too old: {REDIS_MAJOR_MIN}.0 or newer is needed"
     if info.get("role") != "master":
         return "it is a replica of another Redis, so it is read-only"
-    replicas = sum("state=online" in text for name, text in info.items() if _names_replica(name))
-    if replicas < guarantee.replicas:
-        return f"it has {replicas} replicas, and answers must be on {guarantee.replicas} ({guarantee.durability})"
+    if facts.replicas < guarantee.replicas:
+        wanted = f"answers must be on {guarantee.replicas} ({guarantee.durability})"
+        return f"it has {facts.replicas} replicas, and {wanted}"
     return ""
-
-
-def _names_replica(name: str) -> bool:
-    return name.startswith("slave") and name[5:].isdigit()
 
 
 def _knows_waitaof(info: dict[str, str]) -> bool:

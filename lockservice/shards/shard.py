@@ -91,6 +91,7 @@ class Shard:
         self.guarantee = guarantee
         self.hold_off_ms = connecting.hold_off_ms if guarantee.exclusive else 0
         self.latencies_s: deque[float] = deque(maxlen=_LATENCIES_KEPT)
+        self.calls_timed = 0
         self.started = asyncio.Event()
         self.on_change: Callable[[Shard], None] = lambda _shard: None
         # Where a call goes on whose bucket has gone to another shard.
@@ -119,11 +120,16 @@ class Shard:
     @property
     def problem(self) -> str:
         """Says why a part of it cannot be used; empty when all can."""
-        for node in dict.fromkeys(self._by_bucket):
+        for node in self.nodes:
             problem = node.condition.problem or node.condition.clock_problem
             if problem:
                 return problem
         return ""
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Its Redis servers that serve buckets."""
+        return list(dict.fromkeys(self._by_bucket))
 
     @property
     def evicts(self) -> bool:
@@ -177,6 +183,7 @@ class Shard:
         elapsed = time.perf_counter() - started
         if verb not in _IN_BULK:
             self.latencies_s.append(elapsed)
+            self.calls_timed += 1
             self._duration[verb].observe(elapsed)
         return reply
 

@@ -77,7 +77,8 @@ async def use_everything(service: Service) -> None:
     assert [lock async for lock in service.admin.ListLocks(pb.ListLocksRequest())]
     order = pb.ForceReleaseRequest(resource="order:1004", fencing_token=forced.fencing_token)
     await service.admin.ForceRelease(order)
-    await service.admin.DescribeShards(pb.DescribeShardsRequest())
+    described = await service.admin.DescribeShards(pb.DescribeShardsRequest())
+    assert all(server.version and server.memory_bytes for shard in described.shards for server in shard.servers)
 
 
 async def test_redis_conf_makes_a_shard(start: Start) -> None:

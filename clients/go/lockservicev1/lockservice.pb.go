@@ -2293,7 +2293,9 @@ type LockInfo struct {
 	// Set while it is kept for a retry.
 	Hold *Hold `protobuf:"bytes,6,opt,name=hold,proto3" json:"hold,omitempty"`
 	// What a grant of it is worth.
-	Guarantee     *Guarantee `protobuf:"bytes,7,opt,name=guarantee,proto3" json:"guarantee,omitempty"`
+	Guarantee *Guarantee `protobuf:"bytes,7,opt,name=guarantee,proto3" json:"guarantee,omitempty"`
+	// How long the holder has held it. Unset: nobody holds it.
+	Held          *durationpb.Duration `protobuf:"bytes,8,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2373,6 +2375,13 @@ func (x *LockInfo) GetHold() *Hold {
 func (x *LockInfo) GetGuarantee() *Guarantee {
 	if x != nil {
 		return x.Guarantee
+	}
+	return nil
+}
+
+func (x *LockInfo) GetHeld() *durationpb.Duration {
+	if x != nil {
+		return x.Held
 	}
 	return nil
 }
@@ -2823,7 +2832,16 @@ func (*DescribeShardsRequest) Descriptor() ([]byte, []int) {
 type DescribeShardsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One entry for each shard.
-	Shards        []*Shard `protobuf:"bytes,1,rep,name=shards,proto3" json:"shards,omitempty"`
+	Shards []*Shard `protobuf:"bytes,1,rep,name=shards,proto3" json:"shards,omitempty"`
+	// The version of the service that the replica runs, such as "0.1.0".
+	ServerVersion string `protobuf:"bytes,2,opt,name=server_version,json=serverVersion,proto3" json:"server_version,omitempty"`
+	// The replica that answers: a name that it gives itself anew whenever it starts.
+	Replica string `protobuf:"bytes,3,opt,name=replica,proto3" json:"replica,omitempty"`
+	// Counts the changes of the shard map. Replicas that follow the same map have the same number. 0: it has not reached
+	// any shard yet.
+	MapEpoch uint64 `protobuf:"varint,4,opt,name=map_epoch,json=mapEpoch,proto3" json:"map_epoch,omitempty"`
+	// The replica's clock when it answered.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2865,6 +2883,34 @@ func (x *DescribeShardsResponse) GetShards() []*Shard {
 	return nil
 }
 
+func (x *DescribeShardsResponse) GetServerVersion() string {
+	if x != nil {
+		return x.ServerVersion
+	}
+	return ""
+}
+
+func (x *DescribeShardsResponse) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *DescribeShardsResponse) GetMapEpoch() uint64 {
+	if x != nil {
+		return x.MapEpoch
+	}
+	return 0
+}
+
+func (x *DescribeShardsResponse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 // One Redis, Sentinel group or Redis Cluster, as the replica that was asked sees it.
 type Shard struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2886,7 +2932,11 @@ type Shard struct {
 	// Why it is not healthy, in words. Empty when it is.
 	Problem string `protobuf:"bytes,8,opt,name=problem,proto3" json:"problem,omitempty"`
 	// What its answers are worth.
-	Guarantee     *Guarantee `protobuf:"bytes,9,opt,name=guarantee,proto3" json:"guarantee,omitempty"`
+	Guarantee *Guarantee `protobuf:"bytes,9,opt,name=guarantee,proto3" json:"guarantee,omitempty"`
+	// The Redis servers that serve it: one, or the primaries of a Redis Cluster.
+	Servers []*RedisServer `protobuf:"bytes,10,rep,name=servers,proto3" json:"servers,omitempty"`
+	// How many calls of workers this replica has made to it since the replica started.
+	Calls         uint64 `protobuf:"varint,11,opt,name=calls,proto3" json:"calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2982,6 +3032,148 @@ func (x *Shard) GetGuarantee() *Guarantee {
 		return x.Guarantee
 	}
 	return nil
+}
+
+func (x *Shard) GetServers() []*RedisServer {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
+func (x *Shard) GetCalls() uint64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+// A Redis behind a shard, as the replica that was asked found it at its last look, which is at most a second old.
+type RedisServer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where it is, without credentials.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Why it is not usable, in words. Empty when it is. Then the fields below are known.
+	Problem string `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
+	// The program and its version, such as "valkey 9.1.2".
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// How far its clock is ahead of the replica's, as far as that is certain: 0 when the two may agree. Beyond 500 ms
+	// either way it grants nothing.
+	ClockOffset *durationpb.Duration `protobuf:"bytes,4,opt,name=clock_offset,json=clockOffset,proto3" json:"clock_offset,omitempty"`
+	// What it does when its memory is full. Anything but "noeviction" deletes live leases and is not used.
+	EvictionPolicy string `protobuf:"bytes,5,opt,name=eviction_policy,json=evictionPolicy,proto3" json:"eviction_policy,omitempty"`
+	// True: it logs what it is told on its disk, so that a restart forgets little or nothing.
+	AppendOnly bool `protobuf:"varint,6,opt,name=append_only,json=appendOnly,proto3" json:"append_only,omitempty"`
+	// What went wrong when it last wrote to its disk, in words. Empty: nothing did.
+	PersistenceProblem string `protobuf:"bytes,7,opt,name=persistence_problem,json=persistenceProblem,proto3" json:"persistence_problem,omitempty"`
+	// How much memory its data and buffers take.
+	MemoryBytes uint64 `protobuf:"varint,8,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// How much they may take. 0: it has no bound of its own.
+	MemoryMaxBytes uint64 `protobuf:"varint,9,opt,name=memory_max_bytes,json=memoryMaxBytes,proto3" json:"memory_max_bytes,omitempty"`
+	// How many replicas of it are connected and in step.
+	Replicas      uint32 `protobuf:"varint,10,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedisServer) Reset() {
+	*x = RedisServer{}
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedisServer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedisServer) ProtoMessage() {}
+
+func (x *RedisServer) ProtoReflect() protoreflect.Message {
+	mi := &file_lockservice_v1_lockservice_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedisServer.ProtoReflect.Descriptor instead.
+func (*RedisServer) Descriptor() ([]byte, []int) {
+	return file_lockservice_v1_lockservice_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RedisServer) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *RedisServer) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *RedisServer) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *RedisServer) GetClockOffset() *durationpb.Duration {
+	if x != nil {
+		return x.ClockOffset
+	}
+	return nil
+}
+
+func (x *RedisServer) GetEvictionPolicy() string {
+	if x != nil {
+		return x.EvictionPolicy
+	}
+	return ""
+}
+
+func (x *RedisServer) GetAppendOnly() bool {
+	if x != nil {
+		return x.AppendOnly
+	}
+	return false
+}
+
+func (x *RedisServer) GetPersistenceProblem() string {
+	if x != nil {
+		return x.PersistenceProblem
+	}
+	return ""
+}
+
+func (x *RedisServer) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *RedisServer) GetMemoryMaxBytes() uint64 {
+	if x != nil {
+		return x.MemoryMaxBytes
+	}
+	return 0
+}
+
+func (x *RedisServer) GetReplicas() uint32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
 }
 
 var File_lockservice_v1_lockservice_proto protoreflect.FileDescriptor
@@ -3102,7 +3294,7 @@ const file_lockservice_v1_lockservice_proto_rawDesc = "" +
 	"\bresource\x18\x01 \x01(\tR\bresource\"q\n" +
 	"\x0fInspectResponse\x12,\n" +
 	"\x04lock\x18\x01 \x01(\v2\x18.lockservice.v1.LockInfoR\x04lock\x120\n" +
-	"\awaiters\x18\x02 \x03(\v2\x16.lockservice.v1.WaiterR\awaiters\"\xba\x02\n" +
+	"\awaiters\x18\x02 \x03(\v2\x16.lockservice.v1.WaiterR\awaiters\"\xe9\x02\n" +
 	"\bLockInfo\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\tR\x05shard\x12.\n" +
@@ -3110,7 +3302,8 @@ const file_lockservice_v1_lockservice_proto_rawDesc = "" +
 	"\fqueue_length\x18\x04 \x01(\rR\vqueueLength\x120\n" +
 	"\x11completed_version\x18\x05 \x01(\x03H\x00R\x10completedVersion\x88\x01\x01\x12(\n" +
 	"\x04hold\x18\x06 \x01(\v2\x14.lockservice.v1.HoldR\x04hold\x127\n" +
-	"\tguarantee\x18\a \x01(\v2\x19.lockservice.v1.GuaranteeR\tguaranteeB\x14\n" +
+	"\tguarantee\x18\a \x01(\v2\x19.lockservice.v1.GuaranteeR\tguarantee\x12-\n" +
+	"\x04held\x18\b \x01(\v2\x19.google.protobuf.DurationR\x04heldB\x14\n" +
 	"\x12_completed_version\"I\n" +
 	"\tGuarantee\x12\x1e\n" +
 	"\n" +
@@ -3140,9 +3333,13 @@ const file_lockservice_v1_lockservice_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"2\n" +
 	"\x14ForceReleaseResponse\x12\x1a\n" +
 	"\breleased\x18\x01 \x01(\bR\breleased\"\x17\n" +
-	"\x15DescribeShardsRequest\"G\n" +
+	"\x15DescribeShardsRequest\"\xd5\x01\n" +
 	"\x16DescribeShardsResponse\x12-\n" +
-	"\x06shards\x18\x01 \x03(\v2\x15.lockservice.v1.ShardR\x06shards\"\xd3\x02\n" +
+	"\x06shards\x18\x01 \x03(\v2\x15.lockservice.v1.ShardR\x06shards\x12%\n" +
+	"\x0eserver_version\x18\x02 \x01(\tR\rserverVersion\x12\x18\n" +
+	"\areplica\x18\x03 \x01(\tR\areplica\x12\x1b\n" +
+	"\tmap_epoch\x18\x04 \x01(\x04R\bmapEpoch\x12.\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xa0\x03\n" +
 	"\x05Shard\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
@@ -3155,7 +3352,23 @@ const file_lockservice_v1_lockservice_proto_rawDesc = "" +
 	"locks_held\x18\x06 \x01(\x04R\tlocksHeld\x12\x18\n" +
 	"\awaiters\x18\a \x01(\x04R\awaiters\x12\x18\n" +
 	"\aproblem\x18\b \x01(\tR\aproblem\x127\n" +
-	"\tguarantee\x18\t \x01(\v2\x19.lockservice.v1.GuaranteeR\tguarantee*\xe2\x03\n" +
+	"\tguarantee\x18\t \x01(\v2\x19.lockservice.v1.GuaranteeR\tguarantee\x125\n" +
+	"\aservers\x18\n" +
+	" \x03(\v2\x1b.lockservice.v1.RedisServerR\aservers\x12\x14\n" +
+	"\x05calls\x18\v \x01(\x04R\x05calls\"\xfd\x02\n" +
+	"\vRedisServer\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
+	"\aproblem\x18\x02 \x01(\tR\aproblem\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12<\n" +
+	"\fclock_offset\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\vclockOffset\x12'\n" +
+	"\x0feviction_policy\x18\x05 \x01(\tR\x0eevictionPolicy\x12\x1f\n" +
+	"\vappend_only\x18\x06 \x01(\bR\n" +
+	"appendOnly\x12/\n" +
+	"\x13persistence_problem\x18\a \x01(\tR\x12persistenceProblem\x12!\n" +
+	"\fmemory_bytes\x18\b \x01(\x04R\vmemoryBytes\x12(\n" +
+	"\x10memory_max_bytes\x18\t \x01(\x04R\x0ememoryMaxBytes\x12\x1a\n" +
+	"\breplicas\x18\n" +
+	" \x01(\rR\breplicas*\xe2\x03\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -3235,7 +3448,7 @@ func file_lockservice_v1_lockservice_proto_rawDescGZIP() []byte {
 }
 
 var file_lockservice_v1_lockservice_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_lockservice_v1_lockservice_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_lockservice_v1_lockservice_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_lockservice_v1_lockservice_proto_goTypes = []any{
 	(ErrorReason)(0),               // 0: lockservice.v1.ErrorReason
 	(Disposition)(0),               // 1: lockservice.v1.Disposition
@@ -3277,36 +3490,37 @@ var file_lockservice_v1_lockservice_proto_goTypes = []any{
 	(*DescribeShardsRequest)(nil),  // 37: lockservice.v1.DescribeShardsRequest
 	(*DescribeShardsResponse)(nil), // 38: lockservice.v1.DescribeShardsResponse
 	(*Shard)(nil),                  // 39: lockservice.v1.Shard
-	(*durationpb.Duration)(nil),    // 40: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 41: google.protobuf.Timestamp
-	(*status.Status)(nil),          // 42: google.rpc.Status
+	(*RedisServer)(nil),            // 40: lockservice.v1.RedisServer
+	(*durationpb.Duration)(nil),    // 41: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 42: google.protobuf.Timestamp
+	(*status.Status)(nil),          // 43: google.rpc.Status
 }
 var file_lockservice_v1_lockservice_proto_depIdxs = []int32{
-	40, // 0: lockservice.v1.AcquireRequest.ttl:type_name -> google.protobuf.Duration
-	40, // 1: lockservice.v1.AcquireRequest.wait_timeout:type_name -> google.protobuf.Duration
-	40, // 2: lockservice.v1.AcquireRequest.event_retention:type_name -> google.protobuf.Duration
+	41, // 0: lockservice.v1.AcquireRequest.ttl:type_name -> google.protobuf.Duration
+	41, // 1: lockservice.v1.AcquireRequest.wait_timeout:type_name -> google.protobuf.Duration
+	41, // 2: lockservice.v1.AcquireRequest.event_retention:type_name -> google.protobuf.Duration
 	2,  // 3: lockservice.v1.AcquireResponse.outcome:type_name -> lockservice.v1.AcquireOutcome
 	10, // 4: lockservice.v1.AcquireResponse.lease:type_name -> lockservice.v1.Lease
 	11, // 5: lockservice.v1.AcquireResponse.holder:type_name -> lockservice.v1.Holder
-	40, // 6: lockservice.v1.AcquireResponse.waited:type_name -> google.protobuf.Duration
+	41, // 6: lockservice.v1.AcquireResponse.waited:type_name -> google.protobuf.Duration
 	3,  // 7: lockservice.v1.AcquireResponse.previous_lease:type_name -> lockservice.v1.PreviousLease
-	40, // 8: lockservice.v1.Lease.ttl:type_name -> google.protobuf.Duration
-	40, // 9: lockservice.v1.Holder.remaining:type_name -> google.protobuf.Duration
-	40, // 10: lockservice.v1.RenewRequest.ttl:type_name -> google.protobuf.Duration
+	41, // 8: lockservice.v1.Lease.ttl:type_name -> google.protobuf.Duration
+	41, // 9: lockservice.v1.Holder.remaining:type_name -> google.protobuf.Duration
+	41, // 10: lockservice.v1.RenewRequest.ttl:type_name -> google.protobuf.Duration
 	4,  // 11: lockservice.v1.RenewResponse.outcome:type_name -> lockservice.v1.RenewOutcome
-	40, // 12: lockservice.v1.RenewResponse.ttl:type_name -> google.protobuf.Duration
+	41, // 12: lockservice.v1.RenewResponse.ttl:type_name -> google.protobuf.Duration
 	1,  // 13: lockservice.v1.ReleaseRequest.disposition:type_name -> lockservice.v1.Disposition
-	40, // 14: lockservice.v1.ReleaseRequest.hold:type_name -> google.protobuf.Duration
+	41, // 14: lockservice.v1.ReleaseRequest.hold:type_name -> google.protobuf.Duration
 	5,  // 15: lockservice.v1.ReleaseResponse.outcome:type_name -> lockservice.v1.ReleaseOutcome
-	40, // 16: lockservice.v1.DedupeRequest.retention:type_name -> google.protobuf.Duration
-	40, // 17: lockservice.v1.DedupeRequest.claim_ttl:type_name -> google.protobuf.Duration
-	40, // 18: lockservice.v1.DedupeRequest.wait_timeout:type_name -> google.protobuf.Duration
+	41, // 16: lockservice.v1.DedupeRequest.retention:type_name -> google.protobuf.Duration
+	41, // 17: lockservice.v1.DedupeRequest.claim_ttl:type_name -> google.protobuf.Duration
+	41, // 18: lockservice.v1.DedupeRequest.wait_timeout:type_name -> google.protobuf.Duration
 	6,  // 19: lockservice.v1.DedupeResponse.outcome:type_name -> lockservice.v1.DedupeOutcome
-	41, // 20: lockservice.v1.DedupeResponse.first_seen:type_name -> google.protobuf.Timestamp
-	40, // 21: lockservice.v1.DedupeResponse.retry_after:type_name -> google.protobuf.Duration
-	40, // 22: lockservice.v1.RenewClaimRequest.claim_ttl:type_name -> google.protobuf.Duration
+	42, // 20: lockservice.v1.DedupeResponse.first_seen:type_name -> google.protobuf.Timestamp
+	41, // 21: lockservice.v1.DedupeResponse.retry_after:type_name -> google.protobuf.Duration
+	41, // 22: lockservice.v1.RenewClaimRequest.claim_ttl:type_name -> google.protobuf.Duration
 	4,  // 23: lockservice.v1.RenewClaimResponse.outcome:type_name -> lockservice.v1.RenewOutcome
-	40, // 24: lockservice.v1.RenewClaimResponse.claim_ttl:type_name -> google.protobuf.Duration
+	41, // 24: lockservice.v1.RenewClaimResponse.claim_ttl:type_name -> google.protobuf.Duration
 	1,  // 25: lockservice.v1.SettleRequest.disposition:type_name -> lockservice.v1.Disposition
 	7,  // 26: lockservice.v1.SettleResponse.outcome:type_name -> lockservice.v1.SettleOutcome
 	23, // 27: lockservice.v1.SessionRequest.operations:type_name -> lockservice.v1.Operation
@@ -3318,7 +3532,7 @@ var file_lockservice_v1_lockservice_proto_depIdxs = []int32{
 	24, // 33: lockservice.v1.Operation.cancel:type_name -> lockservice.v1.CancelOperation
 	18, // 34: lockservice.v1.Operation.renew_claim:type_name -> lockservice.v1.RenewClaimRequest
 	26, // 35: lockservice.v1.SessionResponse.results:type_name -> lockservice.v1.OperationResult
-	42, // 36: lockservice.v1.OperationResult.error:type_name -> google.rpc.Status
+	43, // 36: lockservice.v1.OperationResult.error:type_name -> google.rpc.Status
 	9,  // 37: lockservice.v1.OperationResult.acquire:type_name -> lockservice.v1.AcquireResponse
 	13, // 38: lockservice.v1.OperationResult.renew:type_name -> lockservice.v1.RenewResponse
 	15, // 39: lockservice.v1.OperationResult.release:type_name -> lockservice.v1.ReleaseResponse
@@ -3330,40 +3544,44 @@ var file_lockservice_v1_lockservice_proto_depIdxs = []int32{
 	11, // 45: lockservice.v1.LockInfo.holder:type_name -> lockservice.v1.Holder
 	31, // 46: lockservice.v1.LockInfo.hold:type_name -> lockservice.v1.Hold
 	30, // 47: lockservice.v1.LockInfo.guarantee:type_name -> lockservice.v1.Guarantee
-	40, // 48: lockservice.v1.Hold.remaining:type_name -> google.protobuf.Duration
-	40, // 49: lockservice.v1.Waiter.waiting:type_name -> google.protobuf.Duration
-	29, // 50: lockservice.v1.ListLocksResponse.locks:type_name -> lockservice.v1.LockInfo
-	39, // 51: lockservice.v1.DescribeShardsResponse.shards:type_name -> lockservice.v1.Shard
-	40, // 52: lockservice.v1.Shard.latency_p50:type_name -> google.protobuf.Duration
-	40, // 53: lockservice.v1.Shard.latency_p99:type_name -> google.protobuf.Duration
-	30, // 54: lockservice.v1.Shard.guarantee:type_name -> lockservice.v1.Guarantee
-	8,  // 55: lockservice.v1.LockService.Acquire:input_type -> lockservice.v1.AcquireRequest
-	12, // 56: lockservice.v1.LockService.Renew:input_type -> lockservice.v1.RenewRequest
-	14, // 57: lockservice.v1.LockService.Release:input_type -> lockservice.v1.ReleaseRequest
-	16, // 58: lockservice.v1.LockService.Dedupe:input_type -> lockservice.v1.DedupeRequest
-	18, // 59: lockservice.v1.LockService.RenewClaim:input_type -> lockservice.v1.RenewClaimRequest
-	20, // 60: lockservice.v1.LockService.Settle:input_type -> lockservice.v1.SettleRequest
-	22, // 61: lockservice.v1.LockService.Session:input_type -> lockservice.v1.SessionRequest
-	27, // 62: lockservice.v1.LockAdminService.Inspect:input_type -> lockservice.v1.InspectRequest
-	33, // 63: lockservice.v1.LockAdminService.ListLocks:input_type -> lockservice.v1.ListLocksRequest
-	35, // 64: lockservice.v1.LockAdminService.ForceRelease:input_type -> lockservice.v1.ForceReleaseRequest
-	37, // 65: lockservice.v1.LockAdminService.DescribeShards:input_type -> lockservice.v1.DescribeShardsRequest
-	9,  // 66: lockservice.v1.LockService.Acquire:output_type -> lockservice.v1.AcquireResponse
-	13, // 67: lockservice.v1.LockService.Renew:output_type -> lockservice.v1.RenewResponse
-	15, // 68: lockservice.v1.LockService.Release:output_type -> lockservice.v1.ReleaseResponse
-	17, // 69: lockservice.v1.LockService.Dedupe:output_type -> lockservice.v1.DedupeResponse
-	19, // 70: lockservice.v1.LockService.RenewClaim:output_type -> lockservice.v1.RenewClaimResponse
-	21, // 71: lockservice.v1.LockService.Settle:output_type -> lockservice.v1.SettleResponse
-	25, // 72: lockservice.v1.LockService.Session:output_type -> lockservice.v1.SessionResponse
-	28, // 73: lockservice.v1.LockAdminService.Inspect:output_type -> lockservice.v1.InspectResponse
-	34, // 74: lockservice.v1.LockAdminService.ListLocks:output_type -> lockservice.v1.ListLocksResponse
-	36, // 75: lockservice.v1.LockAdminService.ForceRelease:output_type -> lockservice.v1.ForceReleaseResponse
-	38, // 76: lockservice.v1.LockAdminService.DescribeShards:output_type -> lockservice.v1.DescribeShardsResponse
-	66, // [66:77] is the sub-list for method output_type
-	55, // [55:66] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	41, // 48: lockservice.v1.LockInfo.held:type_name -> google.protobuf.Duration
+	41, // 49: lockservice.v1.Hold.remaining:type_name -> google.protobuf.Duration
+	41, // 50: lockservice.v1.Waiter.waiting:type_name -> google.protobuf.Duration
+	29, // 51: lockservice.v1.ListLocksResponse.locks:type_name -> lockservice.v1.LockInfo
+	39, // 52: lockservice.v1.DescribeShardsResponse.shards:type_name -> lockservice.v1.Shard
+	42, // 53: lockservice.v1.DescribeShardsResponse.time:type_name -> google.protobuf.Timestamp
+	41, // 54: lockservice.v1.Shard.latency_p50:type_name -> google.protobuf.Duration
+	41, // 55: lockservice.v1.Shard.latency_p99:type_name -> google.protobuf.Duration
+	30, // 56: lockservice.v1.Shard.guarantee:type_name -> lockservice.v1.Guarantee
+	40, // 57: lockservice.v1.Shard.servers:type_name -> lockservice.v1.RedisServer
+	41, // 58: lockservice.v1.RedisServer.clock_offset:type_name -> google.protobuf.Duration
+	8,  // 59: lockservice.v1.LockService.Acquire:input_type -> lockservice.v1.AcquireRequest
+	12, // 60: lockservice.v1.LockService.Renew:input_type -> lockservice.v1.RenewRequest
+	14, // 61: lockservice.v1.LockService.Release:input_type -> lockservice.v1.ReleaseRequest
+	16, // 62: lockservice.v1.LockService.Dedupe:input_type -> lockservice.v1.DedupeRequest
+	18, // 63: lockservice.v1.LockService.RenewClaim:input_type -> lockservice.v1.RenewClaimRequest
+	20, // 64: lockservice.v1.LockService.Settle:input_type -> lockservice.v1.SettleRequest
+	22, // 65: lockservice.v1.LockService.Session:input_type -> lockservice.v1.SessionRequest
+	27, // 66: lockservice.v1.LockAdminService.Inspect:input_type -> lockservice.v1.InspectRequest
+	33, // 67: lockservice.v1.LockAdminService.ListLocks:input_type -> lockservice.v1.ListLocksRequest
+	35, // 68: lockservice.v1.LockAdminService.ForceRelease:input_type -> lockservice.v1.ForceReleaseRequest
+	37, // 69: lockservice.v1.LockAdminService.DescribeShards:input_type -> lockservice.v1.DescribeShardsRequest
+	9,  // 70: lockservice.v1.LockService.Acquire:output_type -> lockservice.v1.AcquireResponse
+	13, // 71: lockservice.v1.LockService.Renew:output_type -> lockservice.v1.RenewResponse
+	15, // 72: lockservice.v1.LockService.Release:output_type -> lockservice.v1.ReleaseResponse
+	17, // 73: lockservice.v1.LockService.Dedupe:output_type -> lockservice.v1.DedupeResponse
+	19, // 74: lockservice.v1.LockService.RenewClaim:output_type -> lockservice.v1.RenewClaimResponse
+	21, // 75: lockservice.v1.LockService.Settle:output_type -> lockservice.v1.SettleResponse
+	25, // 76: lockservice.v1.LockService.Session:output_type -> lockservice.v1.SessionResponse
+	28, // 77: lockservice.v1.LockAdminService.Inspect:output_type -> lockservice.v1.InspectResponse
+	34, // 78: lockservice.v1.LockAdminService.ListLocks:output_type -> lockservice.v1.ListLocksResponse
+	36, // 79: lockservice.v1.LockAdminService.ForceRelease:output_type -> lockservice.v1.ForceReleaseResponse
+	38, // 80: lockservice.v1.LockAdminService.DescribeShards:output_type -> lockservice.v1.DescribeShardsResponse
+	70, // [70:81] is the sub-list for method output_type
+	59, // [59:70] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_lockservice_v1_lockservice_proto_init() }
@@ -3399,7 +3617,7 @@ func file_lockservice_v1_lockservice_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lockservice_v1_lockservice_proto_rawDesc), len(file_lockservice_v1_lockservice_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

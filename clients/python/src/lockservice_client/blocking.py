@@ -100,6 +100,7 @@ class Client:
     inspect = _waits(client.Client.inspect)
     force_release = _waits(client.Client.force_release)
     describe_shards = _waits(client.Client.describe_shards)
+    overview = _waits(client.Client.overview)
 
     def list_locks(self, prefix: str = "", *, limit: int = 1_000) -> list[values.Lock]:
         """Returns the resources that are held or kept for a retry, at most limit."""

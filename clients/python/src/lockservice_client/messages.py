@@ -102,6 +102,7 @@ def lock(message: pb.LockInfo) -> values.Lock:
         queue_length=message.queue_length,
         completed_version=_optional(message, "completed_version"),
         hold=values.Hold(hold.owner, hold.event_id, _span(hold.remaining)) if message.HasField("hold") else None,
+        held=_span(message.held) if message.HasField("held") else None,
     )
 
 
@@ -128,4 +129,32 @@ def shard(message: pb.Shard) -> values.Shard:
         problem=message.problem,
         durability=message.guarantee.durability,
         exclusion=message.guarantee.exclusion,
+        servers=tuple(map(_redis_server, message.servers)),
+        calls=message.calls,
+    )
+
+
+def _redis_server(message: pb.RedisServer) -> values.RedisServer:
+    return values.RedisServer(
+        address=message.address,
+        problem=message.problem,
+        version=message.version,
+        clock_offset=_span(message.clock_offset),
+        eviction_policy=message.eviction_policy,
+        append_only=message.append_only,
+        persistence_problem=message.persistence_problem,
+        memory_bytes=message.memory_bytes,
+        memory_max_bytes=message.memory_max_bytes,
+        replicas=message.replicas,
+    )
+
+
+def overview(message: pb.DescribeShardsResponse) -> values.Overview:
+    """Reads the service as one replica sees it."""
+    return values.Overview(
+        shards=tuple(map(shard, message.shards)),
+        server_version=message.server_version,
+        replica=message.replica,
+        map_epoch=message.map_epoch,
+        time=message.time.ToDatetime(tzinfo=UTC),
     )

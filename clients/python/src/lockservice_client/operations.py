@@ -39,6 +39,10 @@ class Operations(Connection):
 
     async def describe_shards(self) -> list[values.Shard]:
         """Shows the shards."""
+        return list((await self.overview()).shards)
+
+    async def overview(self) -> values.Overview:
+        """Shows the shards, and the replica that answers."""
         request = pb.DescribeShardsRequest()
         response, _ = await self._keeping.call("DescribeShards", request, timeout=CALL_S, retry_for=0.0)
-        return [messages.shard(shard) for shard in response.shards]
+        return messages.overview(response)

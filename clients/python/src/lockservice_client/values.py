@@ -79,7 +79,7 @@ class Hold(NamedTuple):
 
 
 class Lock(NamedTuple):
-    """A resource as operators see it."""
+    """A resource as operators see it; held says for how many seconds its holder has held it."""
 
     resource: str
     shard: str
@@ -87,6 +87,7 @@ class Lock(NamedTuple):
     queue_length: int
     completed_version: int | None
     hold: Hold | None
+    held: float | None
 
 
 class Waiter(NamedTuple):
@@ -98,8 +99,34 @@ class Waiter(NamedTuple):
     after_version: int | None
 
 
+class RedisServer(NamedTuple):
+    """A Redis behind a shard.
+
+    Attributes:
+        problem: why it may not be used; while it is empty the rest is known.
+        version: the program and its version.
+        clock_offset: seconds that its clock is ahead of the replica's, as far as that is certain.
+        memory_max_bytes: 0: it has no bound of its own.
+        replicas: how many are connected to it and in step.
+    """
+
+    address: str
+    problem: str
+    version: str
+    clock_offset: float
+    eviction_policy: str
+    append_only: bool
+    persistence_problem: str
+    memory_bytes: int
+    memory_max_bytes: int
+    replicas: int
+
+
 class Shard(NamedTuple):
-    """One shard of the map; latencies in seconds, durability and exclusion say what its answers are worth."""
+    """One shard of the map; latencies in seconds, durability and exclusion say what its answers are worth.
+
+    Its calls are those that the replica which was asked has made to it.
+    """
 
     name: str
     address: str
@@ -111,3 +138,22 @@ class Shard(NamedTuple):
     problem: str
     durability: str
     exclusion: str
+    servers: tuple[RedisServer, ...]
+    calls: int
+
+
+class Overview(NamedTuple):
+    """The service as one replica sees it.
+
+    Attributes:
+        server_version: of that replica; empty: it is too old to say.
+        replica: its name, a new one for each of its starts.
+        map_epoch: counts the changes of the shard map that it follows.
+        time: its clock when it answered.
+    """
+
+    shards: tuple[Shard, ...]
+    server_version: str
+    replica: str
+    map_epoch: int
+    time: datetime

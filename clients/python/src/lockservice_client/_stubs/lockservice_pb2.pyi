@@ -1354,6 +1354,7 @@ class LockInfo(_message.Message):
     COMPLETED_VERSION_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
     GUARANTEE_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     resource: _builtins.str
     """Its name."""
     shard: _builtins.str
@@ -1374,6 +1375,10 @@ class LockInfo(_message.Message):
     def guarantee(self) -> Global___Guarantee:
         """What a grant of it is worth."""
 
+    @_builtins.property
+    def held(self) -> _duration_pb2.Duration:
+        """How long the holder has held it. Unset: nobody holds it."""
+
     def __init__(
         self,
         *,
@@ -1384,10 +1389,11 @@ class LockInfo(_message.Message):
         completed_version: _builtins.int | None = ...,
         hold: Global___Hold | None = ...,
         guarantee: Global___Guarantee | None = ...,
+        held: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_completed_version", b"_completed_version", "completed_version", b"completed_version", "guarantee", b"guarantee", "hold", b"hold", "holder", b"holder"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_completed_version", b"_completed_version", "completed_version", b"completed_version", "guarantee", b"guarantee", "held", b"held", "hold", b"hold", "holder", b"holder"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completed_version", b"_completed_version", "completed_version", b"completed_version", "guarantee", b"guarantee", "hold", b"hold", "holder", b"holder", "queue_length", b"queue_length", "resource", b"resource", "shard", b"shard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completed_version", b"_completed_version", "completed_version", b"completed_version", "guarantee", b"guarantee", "held", b"held", "hold", b"hold", "holder", b"holder", "queue_length", b"queue_length", "resource", b"resource", "shard", b"shard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__completed_version: _TypeAlias = _typing.Literal["completed_version"]  # noqa: Y015
     _WhichOneofArgType__completed_version: _TypeAlias = _typing.Literal["_completed_version", b"_completed_version"]  # noqa: Y015
@@ -1626,18 +1632,38 @@ class DescribeShardsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SHARDS_FIELD_NUMBER: _builtins.int
+    SERVER_VERSION_FIELD_NUMBER: _builtins.int
+    REPLICA_FIELD_NUMBER: _builtins.int
+    MAP_EPOCH_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    server_version: _builtins.str
+    """The version of the service that the replica runs, such as "0.1.0"."""
+    replica: _builtins.str
+    """The replica that answers: a name that it gives itself anew whenever it starts."""
+    map_epoch: _builtins.int
+    """Counts the changes of the shard map. Replicas that follow the same map have the same number. 0: it has not reached
+    any shard yet.
+    """
     @_builtins.property
     def shards(self) -> _containers.RepeatedCompositeFieldContainer[Global___Shard]:
         """One entry for each shard."""
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The replica's clock when it answered."""
 
     def __init__(
         self,
         *,
         shards: _abc.Iterable[Global___Shard] | None = ...,
+        server_version: _builtins.str = ...,
+        replica: _builtins.str = ...,
+        map_epoch: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["shards", b"shards"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["map_epoch", b"map_epoch", "replica", b"replica", "server_version", b"server_version", "shards", b"shards", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1658,6 +1684,8 @@ class Shard(_message.Message):
     WAITERS_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     GUARANTEE_FIELD_NUMBER: _builtins.int
+    SERVERS_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name in the shard map, which decides the resources that belong to it."""
     address: _builtins.str
@@ -1672,6 +1700,8 @@ class Shard(_message.Message):
     """
     problem: _builtins.str
     """Why it is not healthy, in words. Empty when it is."""
+    calls: _builtins.int
+    """How many calls of workers this replica has made to it since the replica started."""
     @_builtins.property
     def latency_p50(self) -> _duration_pb2.Duration:
         """The median time of a call to it, over the last few thousand of this replica. 0: none was made."""
@@ -1683,6 +1713,10 @@ class Shard(_message.Message):
     @_builtins.property
     def guarantee(self) -> Global___Guarantee:
         """What its answers are worth."""
+
+    @_builtins.property
+    def servers(self) -> _containers.RepeatedCompositeFieldContainer[Global___RedisServer]:
+        """The Redis servers that serve it: one, or the primaries of a Redis Cluster."""
 
     def __init__(
         self,
@@ -1696,11 +1730,75 @@ class Shard(_message.Message):
         waiters: _builtins.int = ...,
         problem: _builtins.str = ...,
         guarantee: Global___Guarantee | None = ...,
+        servers: _abc.Iterable[Global___RedisServer] | None = ...,
+        calls: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["guarantee", b"guarantee", "latency_p50", b"latency_p50", "latency_p99", b"latency_p99"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "guarantee", b"guarantee", "healthy", b"healthy", "latency_p50", b"latency_p50", "latency_p99", b"latency_p99", "locks_held", b"locks_held", "name", b"name", "problem", b"problem", "waiters", b"waiters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "calls", b"calls", "guarantee", b"guarantee", "healthy", b"healthy", "latency_p50", b"latency_p50", "latency_p99", b"latency_p99", "locks_held", b"locks_held", "name", b"name", "problem", b"problem", "servers", b"servers", "waiters", b"waiters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Shard: _TypeAlias = Shard  # noqa: Y015
+
+@_typing.final
+class RedisServer(_message.Message):
+    """A Redis behind a shard, as the replica that was asked found it at its last look, which is at most a second old."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CLOCK_OFFSET_FIELD_NUMBER: _builtins.int
+    EVICTION_POLICY_FIELD_NUMBER: _builtins.int
+    APPEND_ONLY_FIELD_NUMBER: _builtins.int
+    PERSISTENCE_PROBLEM_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_MAX_BYTES_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """Where it is, without credentials."""
+    problem: _builtins.str
+    """Why it is not usable, in words. Empty when it is. Then the fields below are known."""
+    version: _builtins.str
+    """The program and its version, such as "valkey 9.1.2"."""
+    eviction_policy: _builtins.str
+    """What it does when its memory is full. Anything but "noeviction" deletes live leases and is not used."""
+    append_only: _builtins.bool
+    """True: it logs what it is told on its disk, so that a restart forgets little or nothing."""
+    persistence_problem: _builtins.str
+    """What went wrong when it last wrote to its disk, in words. Empty: nothing did."""
+    memory_bytes: _builtins.int
+    """How much memory its data and buffers take."""
+    memory_max_bytes: _builtins.int
+    """How much they may take. 0: it has no bound of its own."""
+    replicas: _builtins.int
+    """How many replicas of it are connected and in step."""
+    @_builtins.property
+    def clock_offset(self) -> _duration_pb2.Duration:
+        """How far its clock is ahead of the replica's, as far as that is certain: 0 when the two may agree. Beyond 500 ms
+        either way it grants nothing.
+        """
+
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        problem: _builtins.str = ...,
+        version: _builtins.str = ...,
+        clock_offset: _duration_pb2.Duration | None = ...,
+        eviction_policy: _builtins.str = ...,
+        append_only: _builtins.bool = ...,
+        persistence_problem: _builtins.str = ...,
+        memory_bytes: _builtins.int = ...,
+        memory_max_bytes: _builtins.int = ...,
+        replicas: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clock_offset", b"clock_offset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "append_only", b"append_only", "clock_offset", b"clock_offset", "eviction_policy", b"eviction_policy", "memory_bytes", b"memory_bytes", "memory_max_bytes", b"memory_max_bytes", "persistence_problem", b"persistence_problem", "problem", b"problem", "replicas", b"replicas", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedisServer: _TypeAlias = RedisServer  # noqa: Y015

@@ -678,7 +678,11 @@ export interface LockInfo {
     | Hold
     | undefined;
   /** What a grant of it is worth. */
-  guarantee: Guarantee | undefined;
+  guarantee:
+    | Guarantee
+    | undefined;
+  /** How long the holder has held it. Unset: nobody holds it. */
+  held: Duration | undefined;
 }
 
 /** What the answers of a shard are worth. */
@@ -759,6 +763,17 @@ export interface DescribeShardsRequest {
 export interface DescribeShardsResponse {
   /** One entry for each shard. */
   shards: Shard[];
+  /** The version of the service that the replica runs, such as "0.1.0". */
+  serverVersion: string;
+  /** The replica that answers: a name that it gives itself anew whenever it starts. */
+  replica: string;
+  /**
+   * Counts the changes of the shard map. Replicas that follow the same map have the same number. 0: it has not reached
+   * any shard yet.
+   */
+  mapEpoch: number;
+  /** The replica's clock when it answered. */
+  time: Date | undefined;
 }
 
 /** One Redis, Sentinel group or Redis Cluster, as the replica that was asked sees it. */
@@ -787,7 +802,42 @@ export interface Shard {
   /** Why it is not healthy, in words. Empty when it is. */
   problem: string;
   /** What its answers are worth. */
-  guarantee: Guarantee | undefined;
+  guarantee:
+    | Guarantee
+    | undefined;
+  /** The Redis servers that serve it: one, or the primaries of a Redis Cluster. */
+  servers: RedisServer[];
+  /** How many calls of workers this replica has made to it since the replica started. */
+  calls: number;
+}
+
+/** A Redis behind a shard, as the replica that was asked found it at its last look, which is at most a second old. */
+export interface RedisServer {
+  /** Where it is, without credentials. */
+  address: string;
+  /** Why it is not usable, in words. Empty when it is. Then the fields below are known. */
+  problem: string;
+  /** The program and its version, such as "valkey 9.1.2". */
+  version: string;
+  /**
+   * How far its clock is ahead of the replica's, as far as that is certain: 0 when the two may agree. Beyond 500 ms
+   * either way it grants nothing.
+   */
+  clockOffset:
+    | Duration
+    | undefined;
+  /** What it does when its memory is full. Anything but "noeviction" deletes live leases and is not used. */
+  evictionPolicy: string;
+  /** True: it logs what it is told on its disk, so that a restart forgets little or nothing. */
+  appendOnly: boolean;
+  /** What went wrong when it last wrote to its disk, in words. Empty: nothing did. */
+  persistenceProblem: string;
+  /** How much memory its data and buffers take. */
+  memoryBytes: number;
+  /** How much they may take. 0: it has no bound of its own. */
+  memoryMaxBytes: number;
+  /** How many replicas of it are connected and in step. */
+  replicas: number;
 }
 
 function createBaseAcquireRequest(): AcquireRequest {
@@ -2425,6 +2475,7 @@ function createBaseLockInfo(): LockInfo {
     completedVersion: undefined,
     hold: undefined,
     guarantee: undefined,
+    held: undefined,
   };
 }
 
@@ -2450,6 +2501,9 @@ export const LockInfo: MessageFns<LockInfo> = {
     }
     if (message.guarantee !== undefined) {
       Guarantee.encode(message.guarantee, writer.uint32(58).fork()).join();
+    }
+    if (message.held !== undefined) {
+      Duration.encode(message.held, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -2521,6 +2575,14 @@ export const LockInfo: MessageFns<LockInfo> = {
             }
 
             message.guarantee = Guarantee.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.held = Duration.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -2993,13 +3055,25 @@ export const DescribeShardsRequest: MessageFns<DescribeShardsRequest> = {
 };
 
 function createBaseDescribeShardsResponse(): DescribeShardsResponse {
-  return { shards: [] };
+  return { shards: [], serverVersion: "", replica: "", mapEpoch: 0, time: undefined };
 }
 
 export const DescribeShardsResponse: MessageFns<DescribeShardsResponse> = {
   encode(message: DescribeShardsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.shards) {
       Shard.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.serverVersion !== "") {
+      writer.uint32(18).string(message.serverVersion);
+    }
+    if (message.replica !== "") {
+      writer.uint32(26).string(message.replica);
+    }
+    if (message.mapEpoch !== 0) {
+      writer.uint32(32).uint64(message.mapEpoch);
+    }
+    if (message.time !== undefined) {
+      Timestamp.encode(toTimestamp(message.time), writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -3023,6 +3097,38 @@ export const DescribeShardsResponse: MessageFns<DescribeShardsResponse> = {
             }
 
             message.shards.push(Shard.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.serverVersion = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.replica = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.mapEpoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.time = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -3049,6 +3155,8 @@ function createBaseShard(): Shard {
     waiters: 0,
     problem: "",
     guarantee: undefined,
+    servers: [],
+    calls: 0,
   };
 }
 
@@ -3080,6 +3188,12 @@ export const Shard: MessageFns<Shard> = {
     }
     if (message.guarantee !== undefined) {
       Guarantee.encode(message.guarantee, writer.uint32(74).fork()).join();
+    }
+    for (const v of message.servers) {
+      RedisServer.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.calls !== 0) {
+      writer.uint32(88).uint64(message.calls);
     }
     return writer;
   },
@@ -3167,6 +3281,178 @@ export const Shard: MessageFns<Shard> = {
             }
 
             message.guarantee = Guarantee.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.servers.push(RedisServer.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.calls = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRedisServer(): RedisServer {
+  return {
+    address: "",
+    problem: "",
+    version: "",
+    clockOffset: undefined,
+    evictionPolicy: "",
+    appendOnly: false,
+    persistenceProblem: "",
+    memoryBytes: 0,
+    memoryMaxBytes: 0,
+    replicas: 0,
+  };
+}
+
+export const RedisServer: MessageFns<RedisServer> = {
+  encode(message: RedisServer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.problem !== "") {
+      writer.uint32(18).string(message.problem);
+    }
+    if (message.version !== "") {
+      writer.uint32(26).string(message.version);
+    }
+    if (message.clockOffset !== undefined) {
+      Duration.encode(message.clockOffset, writer.uint32(34).fork()).join();
+    }
+    if (message.evictionPolicy !== "") {
+      writer.uint32(42).string(message.evictionPolicy);
+    }
+    if (message.appendOnly !== false) {
+      writer.uint32(48).bool(message.appendOnly);
+    }
+    if (message.persistenceProblem !== "") {
+      writer.uint32(58).string(message.persistenceProblem);
+    }
+    if (message.memoryBytes !== 0) {
+      writer.uint32(64).uint64(message.memoryBytes);
+    }
+    if (message.memoryMaxBytes !== 0) {
+      writer.uint32(72).uint64(message.memoryMaxBytes);
+    }
+    if (message.replicas !== 0) {
+      writer.uint32(80).uint32(message.replicas);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RedisServer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRedisServer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.clockOffset = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.evictionPolicy = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.appendOnly = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.persistenceProblem = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.memoryBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.memoryMaxBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.replicas = reader.uint32();
             continue;
           }
         }

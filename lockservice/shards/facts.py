@@ -1,0 +1,54 @@
+"""What a Redis says of itself in INFO: what operators want to know of it, beyond whether it may be used."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A Redis server as its INFO shows it.
+
+    Attributes:
+        version: which program and which version of it, "valkey 9.1.2"; empty while it is not known.
+        eviction_policy: its maxmemory-policy.
+        append_only: it keeps a log of what it is told on its disk.
+        persistence_problem: what went wrong when it last wrote to its disk, in words; empty: nothing.
+        memory_bytes: what its data and buffers take.
+        memory_max_bytes: its maxmemory; 0: none.
+        replicas: how many replicas of it are connected and in step.
+    """
+
+    version: str = ""
+    eviction_policy: str = ""
+    append_only: bool = False
+    persistence_problem: str = ""
+    memory_bytes: int = 0
+    memory_max_bytes: int = 0
+    replicas: int = 0
+
+
+def read(info: Mapping[str, str]) -> Facts:
+    """Reads the lines of INFO by name."""
+    valkey = info.get("valkey_version")
+    return Facts(
+        version=f"valkey {valkey}" if valkey else f"redis {info.get('redis_version', 'unknown')}",
+        eviction_policy=info.get("maxmemory_policy", "noeviction"),
+        append_only=info.get("aof_enabled") == "1",
+        persistence_problem=_persistence_problem(info),
+        memory_bytes=int(info.get("used_memory", 0)),
+        memory_max_bytes=int(info.get("maxmemory", 0)),
+        replicas=sum("state=online" in text for name, text in info.items() if _names_replica(name)),
+    )
+
+
+def _names_replica(name: str) -> bool:
+    return name.startswith("slave") and name[5:].isdigit()
+
+
+def _persistence_problem(info: Mapping[str, str]) -> str:
+    failed = {
+        "aof_last_write_status": "writing to its log failed",
+        "aof_last_bgrewrite_status": "rewriting its log failed",
+        "rdb_last_bgsave_status": "saving a snapshot failed",
+    }
+    return next((words for name, words in failed.items() if info.get(name, "ok") != "ok"), "")
