@@ -116,6 +116,16 @@ def reshard(*, current: tuple[str, ...], user: str, password_file: Path | None, 
 
 
 @main.command()
+def token() -> None:
+    """Make a token for a caller, and the line of it for --auth-file."""
+    from lockservice.credentials import new_token  # noqa: PLC0415  as in serve
+
+    secret, hashed = new_token()
+    click.echo(secret)
+    click.echo(f'token-sha256 = ["{hashed}"]', err=True)
+
+
+@main.command()
 def version() -> None:
     """Print the version."""
     click.echo(f"lockservice {__version__}")

@@ -15,9 +15,10 @@ from typing import Any, Final, NamedTuple
 
 import click
 
+from lockservice import exposure
 from lockservice.guarantee import Guarantees, read_durability, read_exclusion
 from lockservice.limits import TTL_MS_DEFAULT
-from lockservice.setting_types import Address, Duration, Levels, is_loopback
+from lockservice.setting_types import Address, Duration, Levels
 from lockservice.shard_url import problem_with
 
 PREFIX: Final = "LOCKSERVICE_"
@@ -26,7 +27,6 @@ _FOREIGN: Final = re.compile(
     PREFIX + r"(PORT|PORT_.*|SERVICE_.*|ADDR|TOKEN|CA|CERT|KEY|RESOURCE|LEASE_ID|FENCING_TOKEN|CONFIG)"
 )
 _SHARD_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_LATER: Final = "comes in a later version"
 _MINUTE_MS: Final = 60_000
 _HOUR_MS: Final = 60 * _MINUTE_MS
 _YEAR_MS: Final = 365 * 24 * _HOUR_MS
@@ -123,8 +123,13 @@ _OPTIONS: Final = (
     _option("--tls-cert", type=_FILE, help="PEM certificate; read again when it changes."),
     _option("--tls-key", type=_FILE, help="PEM key of the certificate."),
     _option("--tls-client-ca", type=_FILE, help="Only clients with a certificate of this CA are served."),
-    _option("--auth-file", type=_FILE, help=f"Credentials; {_LATER}."),
-    _option("--insecure", is_flag=True, default=False, help="Serve without credentials beyond loopback."),
+    _option("--auth-file", type=_FILE, help="Who may call, in TOML; read again when it changes."),
+    _option(
+        "--insecure",
+        is_flag=True,
+        default=False,
+        help="Serve beyond loopback without credentials, or with tokens in the clear.",
+    ),
     _option("--workers", type=click.IntRange(1, _WORKERS_MAX), default=1, help="Processes that share the ports."),
     _option(
         "--drain-delay", type=Duration(0, _HOUR_MS), default="0s", help="Wait this long between not ready and drain."
@@ -269,18 +274,7 @@ def _guarantees(named: dict[str, Any], shards: Sequence[str]) -> Guarantees:
 def check(values: Mapping[str, Any]) -> Settings:
     """Builds Settings from the values of a command with `options`. Raises click.UsageError."""
     named = dict(values)
-    if named["auth_file"] is not None:
-        raise click.UsageError(f"--auth-file: {_LATER}; use --tls-client-ca to let in only those you know")
-    if (named["tls_cert"] is None) != (named["tls_key"] is None):
-        raise click.UsageError("--tls-cert and --tls-key go together")
-    if named["tls_client_ca"] is not None and named["tls_cert"] is None:
-        raise click.UsageError("--tls-client-ca needs --tls-cert and --tls-key")
-    safe = named["insecure"] or named["tls_client_ca"] is not None
-    if not safe and not is_loopback(named["grpc_addr"]):
-        raise click.UsageError(
-            f"--grpc-addr {named['grpc_addr']} would serve everybody who can reach it: "
-            "name --tls-client-ca, or say --insecure"
-        )
+    exposure.check(named)
     for setting in ("redis_timeout", "hold_off", "drain_delay", "shutdown_grace", "version_retention"):
         named[f"{setting}_ms"] = named.pop(setting)
     named["shards"] = shards(named["shards"])

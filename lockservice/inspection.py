@@ -1,11 +1,11 @@
 """What operators see of resources and shards, and the one thing they may do to them."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
+from lockservice.audit import Audit
 from lockservice.errors import LockServiceError
 from lockservice.lease import Hold, Holder, Lock, Waiter
 from lockservice.limits import BUCKETS, INSPECT_WAITERS_MAX
@@ -18,8 +18,6 @@ from lockservice.shards.shard import Reply, Shard
 from lockservice.shards.shard_map import ShardMap
 
 _BUCKETS_AT_ONCE: Final = 32
-
-log = logging.getLogger(__name__)
 
 
 class ServerView(NamedTuple):
@@ -57,10 +55,11 @@ class Inspection:
         replica: the name of this replica.
     """
 
-    def __init__(self, *, shard_map: ShardMap, metrics: Metrics, replica: str) -> None:
+    def __init__(self, *, shard_map: ShardMap, metrics: Metrics, audit: Audit, replica: str) -> None:
         self.replica = replica
         self._map = shard_map
         self._metrics = metrics
+        self._audit = audit
 
     async def inspect(self, namespace: str, resource: str) -> tuple[Lock, list[Waiter]]:
         """Returns a resource and its first waiters in the order of their turn. Raises what Shard.run raises."""
@@ -96,20 +95,17 @@ class Inspection:
         reply = await shard.run("list", bucket, {"prefix": prefix, "locks_max": limit})
         return [(shard, *entry) for entry in reply[1:]]
 
-    async def force_release(self, namespace: str, resource: str, token: int, reason: str) -> bool:
+    async def force_release(self, namespace: str, resource: str, token: int, reason: str, by: str) -> bool:
         """Takes a lease away, or ends the hold after it, and says whether there was one of this token.
 
-        Raises what Shard.run raises.
+        The audit log says by whom and why. Raises what Shard.run raises.
         """
         name, bucket = place(namespace, resource)
         reply = await self._map.pick(bucket).run("force_release", bucket, {"name": name, "token": token})
         forced: bool = reply[0] == b"forced"
         if forced and reply[1]:
             self._metrics.hold_duration["forced"].observe(int(reply[1]) / 1000)
-        log.warning(
-            "force-release",
-            extra={"resource": resource, "fencing_token": token, "reason": reason, "released": forced},
-        )
+        self._audit.force_released(by, resource, token, reason, forced)
         return forced
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lockservice.audit import Audit
 from lockservice.dedupe import Dedupe
 from lockservice.guarantee import Guarantees
 from lockservice.inspection import Inspection
@@ -25,6 +26,7 @@ class Replica:
         waiters_per_resource: how many calls may wait for one resource.
         waiters_per_replica: how many calls may wait in this process.
         metrics: where everything is measured.
+        audit: is told of force-releases.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Replica:
         waiters_per_resource: int,
         waiters_per_replica: int,
         metrics: Metrics,
+        audit: Audit,
     ) -> None:
         self._room = WaitingRoom(waiters_max=waiters_per_replica)
         connecting = Connecting(
@@ -59,7 +62,9 @@ class Replica:
             waiters_max=waiters_per_resource,
         )
         self.dedupe = Dedupe(shard_map=self.shard_map, room=self._room, sweeper=sweeper, metrics=metrics)
-        self.inspection = Inspection(shard_map=self.shard_map, metrics=metrics, replica=self._room.replica)
+        self.inspection = Inspection(
+            shard_map=self.shard_map, metrics=metrics, audit=audit, replica=self._room.replica
+        )
         metrics.watch(
             holds=lambda: sweeper.holds,
             waiters=lambda: self._room.waiting,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 from typing import Final
 
 import grpc
@@ -9,8 +10,10 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.registry import Collector
 
+from lockservice.audit import Audit
+from lockservice.auth_file import AuthFileError
 from lockservice.config import Settings
-from lockservice.errors import Draining
+from lockservice.credentials import Credentials
 from lockservice.limits import FRAME_BYTES_MAX, REFUSE_MS, WAITERS_A_CONNECTION
 from lockservice.metrics import Metrics
 from lockservice.ops import Ops
@@ -18,6 +21,7 @@ from lockservice.process import Process, StartError
 from lockservice.replica import Replica
 from lockservice.rpc import handlers, tls
 from lockservice.rpc.admin_service import LockAdminService
+from lockservice.rpc.admission import Admission
 from lockservice.rpc.health import Health
 from lockservice.rpc.lock_service import LockService
 from lockservice.v1 import lockservice_pb2 as pb
@@ -44,10 +48,10 @@ class Server(Process):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._not_ready = "starting"
-        self._closed = False
         self._replica: Replica | None = None
         self._grpc: grpc.aio.Server | None = None
         self._lock_service: LockService | None = None
+        self._admission: Admission | None = None
         self._health = Health(self.problems)
 
     def problems(self) -> list[str]:
@@ -55,10 +59,6 @@ class Server(Process):
         if self._not_ready or self._replica is None:
             return [self._not_ready]
         return self._replica.shard_map.problems()
-
-    def _admit(self) -> None:
-        if self._closed:
-            raise Draining("this replica is going away")
 
     async def start(self) -> None:
         """Opens everything, and tells what is not ready.
@@ -70,6 +70,8 @@ class Server(Process):
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         metrics = Metrics(registry)
+        credentials, audit = self._credentials(), Audit()
+        self._admission = Admission(credentials, audit)
         replica = self._replica = Replica(
             shards=await self._shards(),
             guarantees=self._settings.guarantees,
@@ -79,6 +81,7 @@ class Server(Process):
             waiters_per_resource=self._settings.waiters_per_resource,
             waiters_per_replica=self._settings.waiters_per_replica,
             metrics=metrics,
+            audit=audit,
         )
 
         async def collect() -> Collector:
@@ -91,23 +94,35 @@ class Server(Process):
         self.ops_addr = await self._open("--ops-addr", ops.start, ops.stop)
         await replica.start()
         self._leave.push_async_callback(replica.stop)
-        await self._serve_grpc(replica, metrics)
+        await self._serve_grpc(replica, metrics, self._admission)
         self._not_ready = ""
         await self._health.start()
         self._leave.push_async_callback(self._health.stop)
         for problem in self.problems():
             log.warning("not ready", extra={"problem": problem})
 
-    async def _serve_grpc(self, replica: Replica, metrics: Metrics) -> None:
+    def _credentials(self) -> Credentials | None:
+        path = self._settings.auth_file
+        if path is None:
+            return None
+        try:
+            credentials = Credentials(path)
+        except (AuthFileError, OSError) as error:
+            raise StartError(f"--auth-file {path}: {error}") from error
+        following = asyncio.create_task(credentials.follow(), name="credentials")
+        self._leave.callback(following.cancel)
+        return credentials
+
+    async def _serve_grpc(self, replica: Replica, metrics: Metrics, admission: Admission) -> None:
         # Workers of one supervisor share the connections. Any other second server would bind the same port without a
         # word and take half of them.
         shared = ("grpc.so_reuseport", int(self._settings.workers > 1))
         server = self._grpc = grpc.aio.server(options=(*_OPTIONS, shared))
         lock_service = self._lock_service = LockService(replica.locks, replica.dedupe)
-        handlers.register(server, _SERVICES["LockService"], lock_service, metrics, self._admit)
-        handlers.register(
-            server, _SERVICES["LockAdminService"], LockAdminService(replica.inspection), metrics, self._admit
-        )
+        admin_service = LockAdminService(replica.inspection)
+        register = partial(handlers.register, server, metrics=metrics, admission=admission)
+        register(_SERVICES["LockService"], lock_service, role="worker")
+        register(_SERVICES["LockAdminService"], admin_service, role="operator")
         self._health.register(server)
         if self._settings.reflection:
             names = [service.full_name for service in _SERVICES.values()]
@@ -138,7 +153,8 @@ class Server(Process):
             self._replica.drain()
         # gRPC cancels calls that have arrived but not begun when it stops; a moment of clear refusals sends clients
         # away first.
-        self._closed = True
+        if self._admission is not None:
+            self._admission.close()
         if self._lock_service is not None:
             self._lock_service.drain()
         await asyncio.sleep(REFUSE_MS / 1000)

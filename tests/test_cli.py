@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from hashlib import sha256
 from pathlib import Path
 
 import click
 import pytest
 
 from lockservice import __version__, cli, config
+from lockservice.limits import TOKEN_CHARACTERS_MIN
 from lockservice.reference import settings_table
 
 SECRET = "s3cr3t"
@@ -35,6 +37,15 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 def test_version() -> None:
     """`version` prints the version."""
     assert run("version").stdout == f"lockservice {__version__}\n"
+
+
+def test_token() -> None:
+    """`token` prints a new token where a script takes it, and its line of --auth-file beside it."""
+    first, second = run("token"), run("token")
+    token = first.stdout.strip()
+    assert len(token) >= TOKEN_CHARACTERS_MIN
+    assert token != second.stdout.strip()
+    assert first.stderr == f'token-sha256 = ["{sha256(token.encode()).hexdigest()}"]\n'
 
 
 def test_config_tells_where_values_come_from(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_two_shards_of_one_name() -> None:
         (["--exclusion", "exclude"], "fenced or exclusive"),
         (["--workers", "0"], "1<=x<=64"),
         (["--workers", "65"], "1<=x<=64"),
-        (["--auth-file", __file__], "comes in a later version"),
+        (["--auth-file", __file__], "no TOML"),
         (["--tls-cert", __file__], "--tls-cert and --tls-key go together"),
         (["--tls-client-ca", __file__], "needs --tls-cert and --tls-key"),
         (["--tls-cert", "/nonexistent"], "does not exist"),
@@ -175,14 +175,21 @@ def test_bad_file(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal("--config", str(file))
 
 
-def test_beyond_loopback() -> None:
-    """Without credentials only this machine is served, unless --insecure is said."""
+def test_beyond_loopback(tmp_path: Path) -> None:
+    """Without credentials, and with tokens in the clear, only this machine is served, unless --insecure is said."""
+    auth = tmp_path / "auth.toml"
+    auth.write_text(f"[[credential]]\nname = 'x'\nnamespace = 'x'\ntoken-sha256 = ['{'0' * 64}']\n")
     for address in ("0.0.0.0:1", "[::]:1", "10.0.0.1:1", "lock.example:1"):
         assert "--insecure" in refusal("--grpc-addr", address)
         tls = ("--tls-cert", __file__, "--tls-key", __file__)
         assert "--insecure" in refusal("--grpc-addr", address, *tls)
         assert read("--grpc-addr", address, *tls, "--tls-client-ca", __file__).grpc_addr == address
         assert read("--grpc-addr", address, INSECURE="true").insecure
+        known = ("--auth-file", str(auth))
+        assert "let everybody on the way read the tokens" in refusal("--grpc-addr", address, *known)
+        assert read("--grpc-addr", address, *known, "--insecure").insecure
+        assert read("--grpc-addr", address, *known, *tls).auth_file == auth
+    assert read("--auth-file", str(auth)).auth_file == auth
     for address in ("127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "localhost:0"):
         assert not read("--grpc-addr", address).insecure
 

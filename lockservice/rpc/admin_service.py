@@ -4,12 +4,13 @@ import time
 from collections.abc import AsyncIterator
 
 from lockservice import __version__
+from lockservice.credentials import Principal
 from lockservice.inspection import Inspection, ServerView
 from lockservice.lease import Lock, Waiter
 from lockservice.limits import LIST_LOCKS_DEFAULT, LIST_LOCKS_MAX, REASON_BYTES_MAX, RESOURCE_BYTES_MAX
 from lockservice.rpc import validation
-from lockservice.rpc.handlers import Context
-from lockservice.rpc.lock_service import NAMESPACE, duration, holder
+from lockservice.rpc.admission import own
+from lockservice.rpc.lock_service import duration, holder
 from lockservice.v1 import lockservice_pb2 as pb
 
 # How many resources travel in one message of a list.
@@ -22,30 +23,33 @@ class LockAdminService:
     def __init__(self, inspection: Inspection) -> None:
         self._inspection = inspection
 
-    async def Inspect(self, request: pb.InspectRequest, context: Context) -> pb.InspectResponse:
+    async def Inspect(self, request: pb.InspectRequest, caller: Principal) -> pb.InspectResponse:
         """Shows one resource."""
-        lock, waiters = await self._inspection.inspect(NAMESPACE, validation.resource(request.resource))
+        lock, waiters = await self._inspection.inspect(
+            caller.namespace, own(caller, validation.resource(request.resource))
+        )
         return pb.InspectResponse(lock=_lock(lock), waiters=map(_waiter, waiters))
 
-    async def ListLocks(self, request: pb.ListLocksRequest, context: Context) -> AsyncIterator[pb.ListLocksResponse]:
+    async def ListLocks(self, request: pb.ListLocksRequest, caller: Principal) -> AsyncIterator[pb.ListLocksResponse]:
         """Shows held and kept resources."""
         prefix = validation.text("prefix", request.prefix, bytes_max=RESOURCE_BYTES_MAX, required=False)
         limit = min(request.limit or LIST_LOCKS_DEFAULT, LIST_LOCKS_MAX)
-        async for locks in self._inspection.list_locks(NAMESPACE, prefix, limit):
+        async for locks in self._inspection.list_locks(caller.namespace, own(caller, prefix), limit):
             for start in range(0, len(locks), _LOCKS_A_MESSAGE):
                 yield pb.ListLocksResponse(locks=map(_lock, locks[start : start + _LOCKS_A_MESSAGE]))
 
-    async def ForceRelease(self, request: pb.ForceReleaseRequest, context: Context) -> pb.ForceReleaseResponse:
+    async def ForceRelease(self, request: pb.ForceReleaseRequest, caller: Principal) -> pb.ForceReleaseResponse:
         """Takes a lease away from its holder."""
         released = await self._inspection.force_release(
-            NAMESPACE,
-            validation.resource(request.resource),
+            caller.namespace,
+            own(caller, validation.resource(request.resource)),
             validation.token(request.fencing_token),
             validation.text("reason", request.reason, bytes_max=REASON_BYTES_MAX, required=False),
+            caller.name,
         )
         return pb.ForceReleaseResponse(released=released)
 
-    async def DescribeShards(self, request: pb.DescribeShardsRequest, context: Context) -> pb.DescribeShardsResponse:
+    async def DescribeShards(self, request: pb.DescribeShardsRequest, caller: Principal) -> pb.DescribeShardsResponse:
         """Shows the shards."""
         shards = [
             pb.Shard(

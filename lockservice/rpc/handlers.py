@@ -14,22 +14,28 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 
+from lockservice.credentials import Principal
 from lockservice.errors import LockServiceError
 from lockservice.logs import CALLER
 from lockservice.metrics import CallMetrics, Metrics
 from lockservice.rpc import frame
+from lockservice.rpc.admission import Admission, Gate, StreamGate
 from lockservice.rpc.status import TABLE, status_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Unary = Callable[[Any, Context], Awaitable[Message]]
-Streaming = Callable[[Any, Context], AsyncIterator[Message]]
-
-Gate = Callable[[], None]
-Sessions = Callable[[Context, Gate], Awaitable[None]]
+Unary = Callable[[Any, Principal], Awaitable[Message]]
+Streaming = Callable[[Any, Principal], AsyncIterator[Message]]
+Sessions = Callable[[Context, StreamGate], Awaitable[None]]
 
 
 def register(
-    server: grpc.aio.Server, service: ServiceDescriptor, servicer: object, metrics: Metrics, gate: Gate
+    server: grpc.aio.Server,
+    service: ServiceDescriptor,
+    servicer: object,
+    *,
+    metrics: Metrics,
+    admission: Admission,
+    role: str,
 ) -> None:
     """Registers every method of a service that the servicer has; gRPC answers UNIMPLEMENTED to the others.
 
@@ -38,7 +44,8 @@ def register(
         service: from the generated code.
         servicer: its methods by name.
         metrics: where calls are measured.
-        gate: called first; raises when no calls are wanted any more.
+        admission: is asked first.
+        role: what a caller needs.
     """
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method in service.methods:
@@ -48,7 +55,7 @@ def register(
         kind = _KINDS[method.client_streaming, method.server_streaming]
         calls = metrics.calls(service.full_name, method.name, kind.grpc_type)
         handlers[method.name] = kind.make(
-            kind.wrap(behaviour, calls, gate),
+            kind.wrap(behaviour, calls, admission.gate(method.name, role)),
             # A session takes its messages apart itself, so that one bad operation does not end the stream.
             request_deserializer=None if method.client_streaming else frame.reader(method.input_type),
             response_serializer=lambda message: message.SerializeToString(),
@@ -56,20 +63,24 @@ def register(
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
 
-def _unary(behaviour: Unary, calls: CallMetrics, gate: Gate) -> Unary:
+def _unary(
+    behaviour: Unary, calls: CallMetrics, gate: Gate
+) -> Callable[[Message | LockServiceError, Context], Awaitable[Message]]:
     # What _measured does, written out: its generator would cost every call, and streams begin seldom.
     async def handle(request: Message | LockServiceError, context: Context) -> Message:
         calls.began()
         started = time.perf_counter()
         code = grpc.StatusCode.CANCELLED
+        caller = None
         try:
             CALLER.set(context.invocation_metadata)
-            gate()
+            caller = gate.admit(context)
             _refuse_unparsed(request)
-            response = await behaviour(request, context)
+            response = await behaviour(request, caller)
             code = grpc.StatusCode.OK
         except Exception as error:
             code = _code(error)
+            gate.tell(error, context, caller)
             await _abort(error, context)
             raise
         finally:
@@ -79,11 +90,13 @@ def _unary(behaviour: Unary, calls: CallMetrics, gate: Gate) -> Unary:
     return handle
 
 
-def _streaming(behaviour: Streaming, calls: CallMetrics, gate: Gate) -> Streaming:
+def _streaming(
+    behaviour: Streaming, calls: CallMetrics, gate: Gate
+) -> Callable[[Message | LockServiceError, Context], AsyncIterator[Message]]:
     async def handle(request: Message | LockServiceError, context: Context) -> AsyncIterator[Message]:
-        async with _measured(calls, context, gate):
+        async with _measured(calls, context, gate) as caller:
             _refuse_unparsed(request)
-            async for response in behaviour(request, context):
+            async for response in behaviour(request, caller):
                 yield response
 
     return handle
@@ -91,24 +104,26 @@ def _streaming(behaviour: Streaming, calls: CallMetrics, gate: Gate) -> Streamin
 
 def _session(behaviour: Sessions, calls: CallMetrics, gate: Gate) -> Callable[[Any, Context], Awaitable[None]]:
     async def handle(_: object, context: Context) -> None:
-        async with _measured(calls, context, gate):
-            await behaviour(context, gate)
+        async with _measured(calls, context, gate) as caller:
+            await behaviour(context, gate.of_stream(context, caller))
 
     return handle
 
 
 @asynccontextmanager
-async def _measured(calls: CallMetrics, context: Context, gate: Gate) -> AsyncIterator[None]:
+async def _measured(calls: CallMetrics, context: Context, gate: Gate) -> AsyncIterator[Principal]:
     calls.began()
     started = time.perf_counter()
     code = grpc.StatusCode.CANCELLED
+    caller = None
     try:
         CALLER.set(context.invocation_metadata)
-        gate()
-        yield
+        caller = gate.admit(context)
+        yield caller
         code = grpc.StatusCode.OK
     except Exception as error:  # noqa: BLE001  each becomes a status
         code = _code(error)
+        gate.tell(error, context, caller)
         await _abort(error, context)
     finally:
         calls.ended(code, time.perf_counter() - started)

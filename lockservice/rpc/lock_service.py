@@ -5,17 +5,16 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from lockservice.credentials import Principal
 from lockservice.dedupe import Dedupe
 from lockservice.lease import Grant, Held, Holder, Previous
 from lockservice.limits import RESULT_BYTES_MAX
 from lockservice.locks import Locks
 from lockservice.rpc import validation
-from lockservice.rpc.handlers import Context, Gate
+from lockservice.rpc.admission import StreamGate, own
+from lockservice.rpc.handlers import Context
 from lockservice.rpc.session import Behaviour, Session
 from lockservice.v1 import lockservice_pb2 as pb
-
-# One namespace, until credentials tell tenants apart.
-NAMESPACE: Final = ""
 
 _PREVIOUS: Final = {
     Previous.UNKNOWN: pb.PREVIOUS_LEASE_UNSPECIFIED,
@@ -65,7 +64,7 @@ class LockService:
             "renew_claim": self.RenewClaim,
         }
 
-    async def Session(self, context: Context, gate: Gate) -> None:
+    async def Session(self, context: Context, gate: StreamGate) -> None:
         """Serves one stream of operations."""
         session = Session(self._behaviours, context, gate)
         self._sessions.add(session)
@@ -81,9 +80,10 @@ class LockService:
         for session in list(self._sessions):
             session.leave()
 
-    async def Acquire(self, request: pb.AcquireRequest, context: Context) -> pb.AcquireResponse:
+    async def Acquire(self, request: pb.AcquireRequest, caller: Principal) -> pb.AcquireResponse:
         """Takes a lease, or says why not."""
-        ask = validation.acquire(request, NAMESPACE)
+        ask = validation.acquire(request, caller.namespace)
+        own(caller, ask.resource)
         # While it waits, a request that came in a Session would keep its whole message in memory.
         del request
         answer = await self._locks.acquire(ask)
@@ -115,11 +115,11 @@ class LockService:
                     outcome=_REFUSED[answer.word], waited=waited, completed_version=answer.completed
                 )
 
-    async def Renew(self, request: pb.RenewRequest, context: Context) -> pb.RenewResponse:
+    async def Renew(self, request: pb.RenewRequest, caller: Principal) -> pb.RenewResponse:
         """Extends a lease."""
         ttl_ms = await self._locks.renew(
-            NAMESPACE,
-            validation.resource(request.resource),
+            caller.namespace,
+            own(caller, validation.resource(request.resource)),
             validation.lease_id(request.lease_id),
             validation.ttl(request, "ttl"),
         )
@@ -127,21 +127,22 @@ class LockService:
             return pb.RenewResponse(outcome=pb.RENEW_OUTCOME_NOT_HELD)
         return pb.RenewResponse(outcome=pb.RENEW_OUTCOME_RENEWED, ttl=duration(ttl_ms))
 
-    async def Release(self, request: pb.ReleaseRequest, context: Context) -> pb.ReleaseResponse:
+    async def Release(self, request: pb.ReleaseRequest, caller: Principal) -> pb.ReleaseResponse:
         """Ends a lease."""
         done = validation.disposition(request.disposition)
         released = await self._locks.release(
-            NAMESPACE,
-            validation.resource(request.resource),
+            caller.namespace,
+            own(caller, validation.resource(request.resource)),
             validation.lease_id(request.lease_id),
             done=done,
             hold_ms=validation.hold(request, done=done),
         )
         return pb.ReleaseResponse(outcome=pb.RELEASE_OUTCOME_RELEASED if released else pb.RELEASE_OUTCOME_NOT_HELD)
 
-    async def Dedupe(self, request: pb.DedupeRequest, context: Context) -> pb.DedupeResponse:
+    async def Dedupe(self, request: pb.DedupeRequest, caller: Principal) -> pb.DedupeResponse:
         """Claims an event key."""
-        ask = validation.dedupe(request, NAMESPACE)
+        ask = validation.dedupe(request, caller.namespace)
+        own(caller, ask.key)
         del request
         claim = await self._dedupe.claim(ask)
         seen_ms = claim.first_seen_ms
@@ -153,11 +154,11 @@ class LockService:
             retry_after=duration(claim.retry_after_ms) if claim.retry_after_ms else None,
         )
 
-    async def RenewClaim(self, request: pb.RenewClaimRequest, context: Context) -> pb.RenewClaimResponse:
+    async def RenewClaim(self, request: pb.RenewClaimRequest, caller: Principal) -> pb.RenewClaimResponse:
         """Extends a claim."""
         ttl_ms = await self._dedupe.renew(
-            NAMESPACE,
-            validation.key(request.key),
+            caller.namespace,
+            own(caller, validation.key(request.key)),
             validation.claim_id(request.claim_id),
             validation.ttl(request, "claim_ttl"),
         )
@@ -165,11 +166,11 @@ class LockService:
             return pb.RenewClaimResponse(outcome=pb.RENEW_OUTCOME_NOT_HELD)
         return pb.RenewClaimResponse(outcome=pb.RENEW_OUTCOME_RENEWED, claim_ttl=duration(ttl_ms))
 
-    async def Settle(self, request: pb.SettleRequest, context: Context) -> pb.SettleResponse:
+    async def Settle(self, request: pb.SettleRequest, caller: Principal) -> pb.SettleResponse:
         """Ends a claim."""
         settled = await self._dedupe.settle(
-            NAMESPACE,
-            validation.key(request.key),
+            caller.namespace,
+            own(caller, validation.key(request.key)),
             validation.claim_id(request.claim_id),
             done=validation.disposition(request.disposition),
             result=validation.octets("result", request.result, bytes_max=RESULT_BYTES_MAX),

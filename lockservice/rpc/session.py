@@ -15,14 +15,14 @@ from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
 from google.rpc.status_pb2 import Status
 
-from lockservice.errors import Draining, InvalidField, SessionLimit
+from lockservice.errors import Draining, InvalidField, LockServiceError, SessionLimit
 from lockservice.limits import FRAME_OPERATIONS_MAX, SESSION_OPERATIONS_MAX
+from lockservice.rpc.admission import StreamGate
 from lockservice.rpc.frame import Operation, operations
 from lockservice.rpc.status import status_of
 from lockservice.v1 import lockservice_pb2 as pb
 
 Behaviour = Callable[[Any, Any], Awaitable[Message]]
-Gate = Callable[[], None]
 
 _WAITS: Final = frozenset({"acquire", "dedupe"})
 _CANCELLED: Final = Status(code=Code.CANCELLED, message="cancelled by the caller")
@@ -34,10 +34,10 @@ class Session:
     Args:
         behaviours: the unary method of each kind of operation.
         context: of the stream, in the reading and writing style of grpc.aio.
-        gate: called before each operation; raises when no calls are wanted any more.
+        gate: is asked before each operation.
     """
 
-    def __init__(self, behaviours: Mapping[str, Behaviour], context: Any, gate: Gate) -> None:
+    def __init__(self, behaviours: Mapping[str, Behaviour], context: Any, gate: StreamGate) -> None:
         self._behaviours = behaviours
         self._context = context
         self._gate = gate
@@ -114,11 +114,12 @@ class Session:
 
     def _begin(self, number: int, kind: str, request: Message) -> None:
         try:
-            self._gate()
-        except Draining as error:
+            caller = self._gate.admit()
+        except LockServiceError as error:
+            self._gate.tell(error, kind)
             self._refuse(number, error)
             return
-        work = self._behaviours[kind](request, self._context)
+        work = self._behaviours[kind](request, caller)
         self._open[number] = kind, self._loop.create_task(self._operate(number, kind, work))
 
     def _cancel(self, number: int) -> None:
@@ -135,6 +136,7 @@ class Session:
                 raise
             self._answer(number, error=_CANCELLED)
         except Exception as error:  # noqa: BLE001  each becomes a status
+            self._gate.tell(error, kind)
             self._answer(number, error=status_of(error))
         else:
             self._answer(number, **{kind: response})
