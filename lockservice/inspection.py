@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from lockservice.audit import Audit
+from lockservice.credentials import Principal
 from lockservice.errors import LockServiceError
 from lockservice.lease import Hold, Holder, Lock, Waiter
 from lockservice.limits import BUCKETS, INSPECT_WAITERS_MAX
@@ -66,11 +67,7 @@ class Inspection:
         name, bucket = place(namespace, resource)
         shard = self._map.pick(bucket)
         reply = await shard.run("inspect", bucket, {"name": name, "waiters_max": INSPECT_WAITERS_MAX})
-        waiters = [
-            Waiter(owner.decode(), int(waiting_ms), _number(version), _number(after_version))
-            for owner, waiting_ms, version, after_version in reply[3:]
-        ]
-        return _lock(resource, shard, reply[1], reply[2]), waiters
+        return lock_of(resource, shard, reply[1], reply[2]), [waiter_of(waiter) for waiter in reply[3:]]
 
     async def list_locks(self, namespace: str, prefix: str, limit: int) -> AsyncIterator[list[Lock]]:
         """Yields the held and the kept resources whose names begin with a prefix, some at a time.
@@ -85,7 +82,8 @@ class Inspection:
             limit -= len(found)
             if found:
                 yield [
-                    _lock(_resource(namespace, name), shard, state, queued) for shard, name, state, queued in found
+                    lock_of(resource_of(namespace, name), shard, state, queued)
+                    for shard, name, state, queued in found
                 ]
             if limit <= 0:
                 return
@@ -95,17 +93,18 @@ class Inspection:
         reply = await shard.run("list", bucket, {"prefix": prefix, "locks_max": limit})
         return [(shard, *entry) for entry in reply[1:]]
 
-    async def force_release(self, namespace: str, resource: str, token: int, reason: str, by: str) -> bool:
+    async def force_release(self, operator: Principal, resource: str, token: int, reason: str) -> bool:
         """Takes a lease away, or ends the hold after it, and says whether there was one of this token.
 
         The audit log says by whom and why. Raises what Shard.run raises.
         """
-        name, bucket = place(namespace, resource)
-        reply = await self._map.pick(bucket).run("force_release", bucket, {"name": name, "token": token})
+        name, bucket = place(operator.namespace, resource)
+        arguments: dict[str, str | int] = {"name": name, "token": token, "by": operator.name, "reason": reason}
+        reply = await self._map.pick(bucket).run("force_release", bucket, arguments)
         forced: bool = reply[0] == b"forced"
         if forced and reply[1]:
             self._metrics.hold_duration["forced"].observe(int(reply[1]) / 1000)
-        self._audit.force_released(by, resource, token, reason, forced)
+        self._audit.force_released(operator.name, resource, token, reason, forced)
         return forced
 
     @property
@@ -159,12 +158,20 @@ def _number(text: bytes) -> int | None:
     return int(text) if text else None
 
 
-def _resource(namespace: str, name: bytes) -> str:
+def resource_of(namespace: str, name: bytes) -> str:
+    """Reads the encoded name of a resource of a namespace."""
     text = name.decode()
     return unquote(text.partition("/")[2] if namespace else text)
 
 
-def _lock(resource: str, shard: Shard, state: Reply, queued: int) -> Lock:
+def waiter_of(waiter: Reply) -> Waiter:
+    """Reads a waiter as scripts show it."""
+    owner, waiting_ms, version, after_version = waiter
+    return Waiter(owner.decode(), int(waiting_ms), _number(version), _number(after_version))
+
+
+def lock_of(resource: str, shard: Shard, state: Reply, queued: int) -> Lock:
+    """Reads a resource as scripts show it."""
     owner, token, remaining_ms, completed, hold_owner, hold_event, hold_ms, held_ms = state
     return Lock(
         resource=resource,

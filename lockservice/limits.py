@@ -86,3 +86,22 @@ AUDIT_BURST: Final = 50
 AUDIT_PAUSE_S: Final = 1.0
 AUDIT_EVENTS_KEPT: Final = 200
 AUDIT_CALLERS_MAX: Final = 2 * CREDENTIALS_MAX
+
+# The console looks again after this long while somebody watches, so that a new lock shows within a second ...
+CONSOLE_LOOK_MS: Final = 750
+# ... at so many leases of each bucket, or at more where all shards together have few.
+CONSOLE_LOOKS: Final = 4
+CONSOLE_FEW_LOCKS: Final = 1_024
+CONSOLE_LOOKS_FEW: Final = 32
+# It shows so many resources held longest, so many waited for most with so many waiters each, and so many events.
+CONSOLE_LONGEST: Final = 12
+CONSOLE_BUSIEST: Final = 8
+CONSOLE_WAITERS: Final = 12
+CONSOLE_ENDED: Final = 50
+# Pages open at once, and different views (of credentials with other namespaces or prefixes) that they may have.
+CONSOLE_WATCHERS_MAX: Final = 64
+CONSOLE_VIEWS_MAX: Final = 8
+CONSOLE_REQUEST_BYTES_MAX: Final = 16_384
+# A slice of the latency lines, and how many there are: five minutes.
+TREND_MS: Final = 5_000
+TREND_SLICES: Final = 60

@@ -12,7 +12,10 @@ from typing import Final
 
 import uvloop
 
+from lockservice.auth_file import AuthFileError
 from lockservice.config import Settings, ShardUrl
+from lockservice.console.access import Access
+from lockservice.credentials import Credentials
 from lockservice.shards.embedded import EmbeddedError, EmbeddedShards
 
 log = logging.getLogger(__name__)
@@ -73,6 +76,23 @@ class Process(ABC):
             kind = f" ({embedded.description})"
         self._shards_described = " ".join(shard.name for shard in shards) + kind
         return shards
+
+    def _credentials(self) -> Credentials | None:
+        """Reads the credentials, if any are configured, and takes over each new version of them."""
+        path = self._settings.auth_file
+        if path is None:
+            return None
+        try:
+            credentials = Credentials(path)
+        except (AuthFileError, OSError) as error:
+            raise StartError(f"--auth-file {path}: {error}") from error
+        following = asyncio.create_task(credentials.follow(), name="credentials")
+        self._leave.callback(following.cancel)
+        return credentials
+
+    def _access(self, credentials: Credentials | None) -> Access:
+        """Says who may use the console."""
+        return Access(self._settings.ops_addr, insecure=self._settings.insecure, credentials=credentials)
 
     async def _open(
         self, setting: str, start: Callable[[], Awaitable[str]], stop: Callable[[], Awaitable[None]]

@@ -11,12 +11,13 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.registry import Collector
 
 from lockservice.audit import Audit
-from lockservice.auth_file import AuthFileError
 from lockservice.config import Settings
+from lockservice.console.routes import Console, Problems
+from lockservice.console.source import Here
 from lockservice.credentials import Credentials
 from lockservice.limits import FRAME_BYTES_MAX, REFUSE_MS, WAITERS_A_CONNECTION
 from lockservice.metrics import Metrics
-from lockservice.ops import Ops
+from lockservice.ops import Ops, Part
 from lockservice.process import Process, StartError
 from lockservice.replica import Replica
 from lockservice.rpc import handlers, tls
@@ -90,10 +91,13 @@ class Server(Process):
         async def problems() -> list[str]:
             return self.problems()
 
-        ops = Ops(self._settings.ops_addr, collect, problems, replica.inspection.shards)
+        here = Here(replica.shard_map, replica.inspection, audit)
+        ops = Ops(self._settings.ops_addr, collect, problems, self._console(here, problems, credentials))
         self.ops_addr = await self._open("--ops-addr", ops.start, ops.stop)
         await replica.start()
         self._leave.push_async_callback(replica.stop)
+        here.trend.start()
+        self._leave.push_async_callback(here.trend.stop)
         await self._serve_grpc(replica, metrics, self._admission)
         self._not_ready = ""
         await self._health.start()
@@ -101,17 +105,9 @@ class Server(Process):
         for problem in self.problems():
             log.warning("not ready", extra={"problem": problem})
 
-    def _credentials(self) -> Credentials | None:
-        path = self._settings.auth_file
-        if path is None:
-            return None
-        try:
-            credentials = Credentials(path)
-        except (AuthFileError, OSError) as error:
-            raise StartError(f"--auth-file {path}: {error}") from error
-        following = asyncio.create_task(credentials.follow(), name="credentials")
-        self._leave.callback(following.cancel)
-        return credentials
+    def _console(self, here: Here, problems: Problems, credentials: Credentials | None) -> Part:
+        """Makes the console or, for a worker, what it tells the console of its supervisor."""
+        return Console(here, self._access(credentials), problems)
 
     async def _serve_grpc(self, replica: Replica, metrics: Metrics, admission: Admission) -> None:
         # Workers of one supervisor share the connections. Any other second server would bind the same port without a

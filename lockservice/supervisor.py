@@ -9,7 +9,6 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,8 @@ from tempfile import TemporaryDirectory
 from prometheus_client.registry import Collector
 
 from lockservice.config import Settings
-from lockservice.inspection import ShardView
+from lockservice.console.relay import Relay
+from lockservice.console.routes import Console
 from lockservice.merge import Merged, merge
 from lockservice.ops import Ops
 from lockservice.process import Process, StartError
@@ -77,7 +77,9 @@ class Supervisor(Process):
         given = replace(settings, grpc_addr=self.grpc_addr, shards=await self._shards())
         private = self._private = TemporaryDirectory(prefix="lockservice-", ignore_cleanup_errors=True)
         directory = Path(self._leave.enter_context(private))
-        ops = Ops(settings.ops_addr, self._metrics, self._problems, self._views)
+        relay = Relay(lambda: [worker.tell for worker in self._workers])
+        console = Console(relay, self._access(self._credentials()), self._problems)
+        ops = Ops(settings.ops_addr, self._metrics, self._problems, console)
         self.ops_addr = await self._open("--ops-addr", ops.start, ops.stop)
         self._workers = [WorkerProcess(number, given, directory) for number in range(1, settings.workers + 1)]
         self._leave.push_async_callback(self._end)
@@ -128,10 +130,3 @@ class Supervisor(Process):
     async def _metrics(self) -> Collector:
         told = await asyncio.gather(*(worker.metrics() for worker in self._workers))
         return Merged(await asyncio.to_thread(merge, told))
-
-    async def _views(self) -> Sequence[ShardView]:
-        for worker in self._workers:
-            views = await worker.shards()
-            if views is not None:
-                return views
-        return []

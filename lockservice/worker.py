@@ -12,6 +12,11 @@ from typing import Final
 
 from lockservice import logs, process
 from lockservice.config import Settings
+from lockservice.console.relay import Answering
+from lockservice.console.routes import Problems
+from lockservice.console.source import Here
+from lockservice.credentials import Credentials
+from lockservice.ops import Part
 from lockservice.server import Server
 
 SERVES: Final = b"serves\n"
@@ -32,6 +37,9 @@ class Worker(Server):
     def announce(self) -> None:
         """Tells the supervisor, which speaks for all workers."""
         os.write(sys.stdout.fileno(), SERVES)
+
+    def _console(self, here: Here, problems: Problems, credentials: Credentials | None) -> Part:
+        return Answering(here)
 
     async def drain(self) -> None:
         """Drains, unless the signal came from the kernel because the supervisor was killed."""

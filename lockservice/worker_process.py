@@ -11,11 +11,10 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lockservice import merge
 from lockservice.config import Settings
-from lockservice.inspection import ShardView
 from lockservice.ops import ask
 from lockservice.process import StartError
 from lockservice.shards import orphan
@@ -120,11 +119,11 @@ class WorkerProcess:
     def _runs(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
-    async def _ask(self, path: str) -> tuple[int, str] | None:
+    async def _ask(self, path: str, body: Any = None) -> tuple[int, str] | None:
         """Returns status and text, or nothing when it does not answer in time."""
         try:
             async with asyncio.timeout(_ANSWER_S):
-                return await ask(self._socket, path)
+                return await ask(self._socket, path, body)
         except (OSError, TimeoutError):
             return None
 
@@ -148,7 +147,7 @@ class WorkerProcess:
                 self._seen = seen
         return [*self._left, *self._seen]
 
-    async def shards(self) -> list[ShardView] | None:
-        """Describes the shards as it sees them, or nothing when it does not answer."""
-        answer = await self._ask("/shards")
-        return None if answer is None else [ShardView(*view) for view in json.loads(answer[1])]
+    async def tell(self, path: str, body: Any) -> Any:
+        """Posts a body as JSON, and returns the JSON of the answer, or nothing when it does not answer."""
+        answer = await self._ask(path, body) if self._runs() else None
+        return None if answer is None else json.loads(answer[1])

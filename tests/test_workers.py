@@ -13,11 +13,13 @@ from typing import Any
 import grpc
 import pytest
 
+from console.visitor import Visitor
 from harness.embedded_parent import CARELESS, runs
 from harness.process import ServiceProcess
 from harness.redis_server import RedisServer
 from harness.service import reason_of, until
 from harness.workers import WORKERS, Workers, children, granted
+from lockservice.limits import TREND_SLICES
 from lockservice.shards import orphan
 from lockservice.v1 import lockservice_pb2 as pb
 
@@ -100,11 +102,34 @@ async def test_metrics_are_sums(service: Workers) -> None:
         assert await service.total(f"lockservice_{name}") == value, name
 
 
+async def console_shards(service: Workers) -> list[str]:
+    """Returns the names of the shards that the console shows."""
+    async with Visitor(service.ready["ops"]) as visitor:
+        return [shard["name"] for shard in await visitor.told("shards")]
+
+
+async def test_console(service: Workers) -> None:
+    """The console of the supervisor shows what is held through any worker, and takes it away."""
+    ways = service.of_worker.items()
+    carts = {f"cart:{number}": await way.grant(f"cart:{number}", ttl=60) for number, way in ways}
+    token = carts["cart:1"].fencing_token
+    async with Visitor(service.ready["ops"]) as visitor:
+        _, picture = await visitor.watch(lambda picture: carts.keys() <= {seen["resource"] for seen in picture["longest"]})
+        assert len(picture["trends"]["s1"]) == TREND_SLICES
+        assert (await visitor.find("cart:1"))["owner"] == "worker"
+        assert await visitor.force("cart:1", token) == (200, {"released": True})
+        assert await visitor.force("cart:1", token) == (200, {"released": False})
+        assert "cart:1" in {ended["resource"] for ended in await visitor.told("ended")}
+    assert (await service.inspect("cart:1")).lock.holder.owner == ""
+    forced = [line for line in service.lines if line["event"] == "force-release"]
+    assert [line["reason"] for line in forced] == ["it hangs"] * 2
+
+
 async def test_probes_and_page(service: Workers) -> None:
-    """It is ready while both workers are, alive even if one is frozen, and the page shows the shards."""
+    """It is ready while both workers are, alive even if one is frozen, and the console shows the shards."""
     assert await service.page("/readyz") == (200, "ready\n")
-    assert "<td>s1<td>" in (await service.page("/"))[1]
-    assert (await service.page("/shards"))[0] == 404
+    assert await console_shards(service) == ["s1"]
+    assert (await service.page("/look"))[0] == 404
     await service.of_worker[1].grant()
     before = await service.total("grpc_server_handled_total")
     frozen = service.pids()[1]
@@ -114,7 +139,7 @@ async def test_probes_and_page(service: Workers) -> None:
         assert await service.page("/livez") == (200, "alive\n")
         # What it said last still counts: a sum that falls would look like a new process.
         assert await service.total("grpc_server_handled_total") == before
-        assert "<td>s1<td>" in (await service.page("/"))[1]
+        assert await console_shards(service) == ["s1"]
     finally:
         os.kill(frozen, signal.SIGCONT)
     await until(service.is_ready, "ready again")

@@ -41,11 +41,10 @@ class LockAdminService:
     async def ForceRelease(self, request: pb.ForceReleaseRequest, caller: Principal) -> pb.ForceReleaseResponse:
         """Takes a lease away from its holder."""
         released = await self._inspection.force_release(
-            caller.namespace,
+            caller,
             own(caller, validation.resource(request.resource)),
             validation.token(request.fencing_token),
             validation.text("reason", request.reason, bytes_max=REASON_BYTES_MAX, required=False),
-            caller.name,
         )
         return pb.ForceReleaseResponse(released=released)
 

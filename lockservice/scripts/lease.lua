@@ -9,7 +9,8 @@
 --   gone:NAME     zset    waiters whose call ended without an answer, by the moment; their place is kept for 5 s
 --   event:HASH    string  an event that was completed on the resource
 --   released:ID   string  a lease that was released, so that a repeated release is recognised
--- and of its bucket: leases, holds, claims (zset, NAME by when it ends), token, ticket (counters), expired (list).
+-- and of its bucket: leases, holds, claims (zset, NAME by when it ends), token, ticket (counters), expired (list, what
+-- the next sweep counts), ended (zset, the last leases that were not released, by when that was).
 
 local RELEASED_MS = 60000
 local GRANTED = {'owner', 'lease', 'waiter', 'call', 'print', 'ttl', 'version', 'event_id', 'retention', 'ticket',

@@ -6,6 +6,8 @@ local PLACE_KEPT_MS = 5000
 local QUEUE_MS = 2 * 3600000
 local SKIPS_MAX = 2000
 local TOLD_MAX = 128
+local ENDED_MAX = 16
+local ENDED_MS = 3600000
 
 local function recall(name, waiter)
   local packed = redis.call('HGET', bucket .. 'waiters:' .. name, waiter)
@@ -123,12 +125,26 @@ local function hand_off_to_retry(name, state)
   end
 end
 
+-- Remembers, for people, a lease that its holder did not release; of a bucket the last few, for an hour.
+local function note_end(name, owner, token, held_ms, ended, by, reason, at_ms)
+  local key = bucket .. 'ended'
+  redis.call('ZADD', key, now_ms, cmsgpack.pack({name, owner, token, held_ms, ended, by, reason, whole(at_ms)}))
+  redis.call('PEXPIRE', key, ENDED_MS)
+  local surplus = redis.call('ZCARD', key) - ENDED_MAX
+  if surplus > 0 then
+    redis.call('ZREM', key, unpack(redis.call('ZRANGE', key, 0, surplus - 1)))
+  end
+end
+
 -- Moves the resource on: ends a lease that has run out and hands a free resource to the first waiter that can take
 -- it. Everybody who touches a resource that others may wait for calls this first. Answers whether it changed the
 -- state, and whether waiters are left that it had no time to look at, past whom nobody may be granted.
 local function advance(name, state)
   local changed = false
   if state.lease and tonumber(state['until']) <= now_ms then
+    -- It may be a while since it ran out.
+    local kept_ms = whole(state['until'] - math.floor(state.granted / 1000))
+    note_end(name, state.owner, state.token, kept_ms, 'expired', '', '', state['until'])
     local held_ms = end_lease(name, state, 'expired')
     redis.call('RPUSH', bucket .. 'expired', held_ms)
     redis.call('PEXPIRE', bucket .. 'expired', RELEASED_MS)

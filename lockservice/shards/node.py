@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _CLOCK_ERROR_US: Final = CLOCK_ERROR_MS_MAX * 1000
 # These read only, so nobody need have a copy of anything before they are answered.
-_READING: Final = frozenset({"inspect", "list", "count"})
+_READING: Final = frozenset({"inspect", "list", "count", "survey"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ NAMES = (
     "inspect",
     "list",
     "count",
+    "survey",
     "dedupe",
     "unwatch",
     "renew_claim",

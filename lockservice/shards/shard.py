@@ -36,7 +36,7 @@ _DOUBTFUL: Final = frozenset(("READONLY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDO
 _MIGRATING: Final = frozenset(("ASK", "TRYAGAIN"))
 _LATENCIES_KEPT: Final = 2_048
 # These go to many buckets at once and wait for one another, so their latency says nothing of a worker's call.
-_IN_BULK: Final = frozenset({"sweep", "list", "count"})
+_IN_BULK: Final = frozenset({"sweep", "list", "count", "survey"})
 # These would grant something that a lost lease may still cover.
 _HELD_OFF: Final = frozenset({"acquire", "dedupe"})
 

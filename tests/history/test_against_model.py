@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from harness.redis_server import RedisServer
 from history.model import Ask, Model
+from lockservice.audit import Audit
 from lockservice.guarantee import Guarantees
 from lockservice.lease import AcquireAsk, Grant, Held
 from lockservice.metrics import Metrics
@@ -61,6 +62,7 @@ class History(RuleBasedStateMachine):
             waiters_per_resource=100,
             waiters_per_replica=100,
             metrics=Metrics(CollectorRegistry()),
+            audit=Audit(),
         )
         await replica.start()
         return replica

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from prometheus_client import CollectorRegistry
 
 from harness.redis_server import RedisServer
+from lockservice.audit import Audit
 from lockservice.guarantee import Guarantees
 from lockservice.lease import Claim, DedupeAsk
 from lockservice.metrics import Metrics
@@ -54,6 +55,7 @@ class ClaimHistory(RuleBasedStateMachine):
             waiters_per_resource=100,
             waiters_per_replica=100,
             metrics=Metrics(CollectorRegistry()),
+            audit=Audit(),
         )
         await replica.start()
         return replica

@@ -1,0 +1,1 @@
+"""The operators' page, and the live picture of the service that it shows."""
