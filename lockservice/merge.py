@@ -13,8 +13,29 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 # Every worker sees all shards: what they say of the same thing is not summed.
-_HIGHEST: Final = frozenset({"lockservice_holds", "lockservice_draining", "lockservice_build_info", "python_info"})
-_LOWEST: Final = frozenset({"lockservice_shard_up", "process_start_time_seconds"})
+_HIGHEST: Final = frozenset(
+    {
+        "lockservice_holds",
+        "lockservice_draining",
+        "lockservice_drain_overdue_seconds",
+        "lockservice_build_info",
+        "lockservice_shard_hold_off",
+        "lockservice_redis_evicts",
+        "lockservice_redis_memory_ratio",
+        # As the parser names the family of …_total.
+        "lockservice_redis_evicted_keys",
+        "python_info",
+    }
+)
+_LOWEST: Final = frozenset(
+    {
+        "lockservice_shard_up",
+        "lockservice_certificate_expiry_timestamp_seconds",
+        "process_start_time_seconds",
+    }
+)
+# A clock may be off in both directions.
+_FURTHEST: Final = frozenset({"lockservice_shard_clock_offset_seconds"})
 _LASTING: Final = frozenset({"counter", "histogram"})
 
 Families = list[Metric]
@@ -51,6 +72,8 @@ def _join(name: str, one: float, other: float) -> float:
         return max(one, other)
     if name in _LOWEST:
         return min(one, other)
+    if name in _FURTHEST:
+        return max(one, other, key=abs)
     return one + other
 
 

@@ -3,6 +3,7 @@
 No resource, key, owner or namespace is ever a label: their number has no bound, and a scrape must stay small.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
@@ -67,6 +68,10 @@ class CallMetrics:
                 self._seconds = self._metrics.grpc_seconds.labels(*self._labels)
         self._started.inc()
 
+    def refused(self, reason: str) -> None:
+        """Counts a call that was refused."""
+        self._metrics.errors[reason].inc()
+
     def ended(self, code: grpc.StatusCode, seconds: float) -> None:
         """Counts a call that ended with a code after a time."""
         if self._seconds is not None:
@@ -92,6 +97,9 @@ class Metrics:
 
     def _counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
 
     def _outcomes(self, name: str, text: str) -> Children[Count]:
         return Children(self._counter(name, text, ("outcome",)).labels)
@@ -127,6 +135,11 @@ class Metrics:
             (),
             CALL_BUCKETS_S,
         ).labels()
+        self.errors = Children(
+            self._counter(
+                "lockservice_errors_total", "Calls and operations refused, by ErrorReason, or INTERNAL.", ("reason",)
+            ).labels
+        )
         self.dedupe = self._outcomes("lockservice_dedupe_total", "Dedupe calls.")
         self.release = self._outcomes("lockservice_release_total", "Release calls.")
         self.renew = self._outcomes("lockservice_renew_total", "Renew calls.")
@@ -152,28 +165,45 @@ class Metrics:
         self.redis_errors = self._counter(
             "lockservice_redis_errors_total", "Script calls that failed.", ("shard", "kind")
         )
-        self.shard_up = Gauge(
-            "lockservice_shard_up", "1 while the shard may be used.", ("shard",), registry=self.registry
-        )
-        self.clock_offset = Gauge(
-            "lockservice_shard_clock_offset_seconds",
-            "How far the shard's clock is ahead of this replica's, as far as that is certain.",
-            ("shard",),
-            registry=self.registry,
-        )
         self.shard_incarnations = self._counter(
             "lockservice_shard_incarnations_total", "Redis processes seen behind the shard.", ("shard",)
         )
+        self.evicted_keys = self._counter(
+            "lockservice_redis_evicted_keys_total", "Keys that the shard's Redis deleted for memory.", ("shard",)
+        )
+        self.shard_up = self._gauge("lockservice_shard_up", "1 while the shard may be used.", "shard")
+        self.clock_offset = self._gauge(
+            "lockservice_shard_clock_offset_seconds",
+            "How far the shard's clock is ahead of this replica's, as far as that is certain.",
+            "shard",
+        )
+        self.hold_off = self._gauge(
+            "lockservice_shard_hold_off",
+            "1 while a part of the shard grants nothing after a change of primary.",
+            "shard",
+        )
+        self.evicts = self._gauge(
+            "lockservice_redis_evicts", "1 while the shard's maxmemory-policy lets Redis delete live leases.", "shard"
+        )
+        self.memory_ratio = self._gauge(
+            "lockservice_redis_memory_ratio", "The share of maxmemory that is in use; 0 without a maxmemory.", "shard"
+        )
 
     def _gauges(self) -> None:
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(name, text, registry=self.registry)
-
-        self.holds = gauge("lockservice_holds", "Resources kept for a retry, in all shards.")
-        self.waiters = gauge("lockservice_waiters", "Calls waiting in this replica.")
-        self.sessions = gauge("lockservice_sessions", "Open Session streams.")
-        self.draining = gauge("lockservice_draining", "1 while this replica goes away.")
-        build = Gauge("lockservice_build_info", "The version, as a label.", ("version",), registry=self.registry)
+        self.holds = self._gauge("lockservice_holds", "Resources kept for a retry, in all shards.")
+        self.waiters = self._gauge("lockservice_waiters", "Calls waiting in this replica.")
+        self.waiters_limit = self._gauge("lockservice_waiters_limit", "Calls that may wait in this replica.")
+        self.sessions = self._gauge("lockservice_sessions", "Open Session streams.")
+        self.draining = self._gauge("lockservice_draining", "1 while this replica goes away.")
+        self.drain_overdue = self._gauge(
+            "lockservice_drain_overdue_seconds", "How long this replica should have been gone; 0 when it should not."
+        )
+        self.certificate_expiry = self._gauge(
+            "lockservice_certificate_expiry_timestamp_seconds",
+            "When the first certificate in a file runs out; 0: it cannot be read. of is server or client_ca.",
+            "of",
+        )
+        build = self._gauge("lockservice_build_info", "The version, as a label.", "version")
         build.labels(__version__).set(1)
 
     def redis(self, shard: str) -> Children[Distribution]:
@@ -183,6 +213,12 @@ class Metrics:
     def calls(self, service: str, method: str, grpc_type: str) -> CallMetrics:
         """Makes the metrics of a gRPC method of a type: unary, server_stream or bidi_stream."""
         return CallMetrics(self, (grpc_type, service, method))
+
+    def forget(self, shard: str) -> None:
+        """Shows no state of a shard any more that this replica has left."""
+        for gauge in (self.shard_up, self.clock_offset, self.hold_off, self.evicts, self.memory_ratio):
+            with contextlib.suppress(KeyError):
+                gauge.remove(shard)
 
     def watch(self, *, holds: Callable[[], float], waiters: Callable[[], float]) -> None:
         """Has the gauges read what is true at the moment of a scrape."""

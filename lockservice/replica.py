@@ -65,6 +65,7 @@ class Replica:
         self.inspection = Inspection(
             shard_map=self.shard_map, metrics=metrics, audit=audit, replica=self._room.replica
         )
+        metrics.waiters_limit.set(waiters_per_replica)
         metrics.watch(
             holds=lambda: sweeper.holds,
             waiters=lambda: self._room.waiting,

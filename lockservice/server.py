@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import time
 from functools import partial
 from typing import Final
 
 import grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.registry import Collector
 
 from lockservice.audit import Audit
@@ -49,6 +50,10 @@ class Server(Process):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._not_ready = "starting"
+        registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector):
+            collector(registry=registry)
+        self._metrics = Metrics(registry)
         self._replica: Replica | None = None
         self._grpc: grpc.aio.Server | None = None
         self._lock_service: LockService | None = None
@@ -67,10 +72,8 @@ class Server(Process):
         Raises:
             StartError: a port is taken, a file cannot be read, or the embedded shards cannot run.
         """
-        registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=registry)
-        metrics = Metrics(registry)
+        metrics = self._metrics
+        self._watch_certificates()
         credentials, audit = self._credentials(), Audit()
         self._admission = Admission(credentials, audit)
         replica = self._replica = Replica(
@@ -86,7 +89,7 @@ class Server(Process):
         )
 
         async def collect() -> Collector:
-            return registry
+            return metrics.registry
 
         async def problems() -> list[str]:
             return self.problems()
@@ -132,6 +135,11 @@ class Server(Process):
         await server.start()
         self._leave.push_async_callback(server.stop, 0)
 
+    def _watch_certificates(self) -> None:
+        for of, path in (("server", self._settings.tls_cert), ("client_ca", self._settings.tls_client_ca)):
+            if path is not None:
+                self._metrics.certificate_expiry.labels(of).set_function(partial(tls.expires_at_s, path))
+
     def _bind(self, server: grpc.aio.Server) -> int:
         settings = self._settings
         if settings.tls_cert is None or settings.tls_key is None:
@@ -143,6 +151,9 @@ class Server(Process):
         """Says that it is not ready, sends waiting calls on, and finishes the calls that run."""
         log.info("draining")
         self._not_ready = "draining"
+        limit_ms = self._settings.drain_delay_ms + REFUSE_MS + self._settings.shutdown_grace_ms
+        gone_at = time.monotonic() + limit_ms / 1000
+        self._metrics.drain_overdue.set_function(lambda: max(0.0, time.monotonic() - gone_at))
         await self._health.look()
         await asyncio.sleep(self._settings.drain_delay_ms / 1000)
         if self._replica is not None:

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.manifests import program
@@ -14,10 +14,10 @@ from lockservice.metrics import Metrics
 SHARDS = ("s1", "s2")
 
 
-def worker(*, calls: int, up: int = 1, holds: int = 3) -> str:
+def worker(*, calls: int, up: int = 1, holds: int = 3, clock_off_s: float = 0, expiry_s: int = 100) -> str:
     """Writes what a worker shows after some calls, each a quarter of a second long."""
     registry = CollectorRegistry()
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+    for collector in (ProcessCollector, PlatformCollector):
         collector(registry=registry)
     metrics = Metrics(registry)
     for _ in range(calls):
@@ -25,6 +25,10 @@ def worker(*, calls: int, up: int = 1, holds: int = 3) -> str:
         metrics.release["released"].inc()
     for shard in SHARDS:
         metrics.shard_up.labels(shard).set(up)
+        metrics.clock_offset.labels(shard).set(clock_off_s)
+        metrics.evicted_keys.labels(shard).inc(7)
+        metrics.memory_ratio.labels(shard).set(0.5)
+    metrics.certificate_expiry.labels("server").set(expiry_s)
     metrics.holds.set(holds)
     metrics.waiters.set(calls)
     return generate_latest(registry).decode()
@@ -61,11 +65,18 @@ def test_sums() -> None:
 
 def test_what_is_no_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     """What every worker sees is the highest, a shard is up when all say so; a plain sum would be noticed."""
-    texts = (worker(calls=0, holds=3), worker(calls=0, holds=4, up=0))
+    texts = (
+        worker(calls=0, holds=3, clock_off_s=0.1),
+        worker(calls=0, holds=4, up=0, clock_off_s=-0.3, expiry_s=50),
+    )
     text = merged(*texts)
     for name, value in (("holds", 4), ("build_info", 1), ("draining", 0)):
         assert total(text, f"lockservice_{name}") == value, name
     assert total(text, "lockservice_shard_up") == 0
+    assert total(text, "lockservice_shard_clock_offset_seconds", shard="s1") == -0.3
+    assert total(text, "lockservice_redis_evicted_keys_total", shard="s1") == 7
+    assert total(text, "lockservice_redis_memory_ratio", shard="s1") == 0.5
+    assert total(text, "lockservice_certificate_expiry_timestamp_seconds") == 50
     assert total(text, "process_start_time_seconds") == total(texts[0], "process_start_time_seconds")
     monkeypatch.setattr(merge, "_HIGHEST", frozenset())
     monkeypatch.setattr(merge, "_LOWEST", frozenset())

@@ -6,13 +6,7 @@ import subprocess
 
 import grpc
 import pytest
-from prometheus_client import (
-    CollectorRegistry,
-    GCCollector,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lockservice import metrics
@@ -38,6 +32,11 @@ LABELS = {
     "lockservice_shard_up": {"shard"},
     "lockservice_shard_clock_offset_seconds": {"shard"},
     "lockservice_shard_incarnations_total": {"shard"},
+    "lockservice_shard_hold_off": {"shard"},
+    "lockservice_redis_evicted_keys_total": {"shard"},
+    "lockservice_redis_evicts": {"shard"},
+    "lockservice_redis_memory_ratio": {"shard"},
+    "lockservice_errors_total": {"reason"},
     "lockservice_dedupe_total": {"outcome"},
     "lockservice_release_total": {"outcome"},
     "lockservice_renew_total": {"outcome"},
@@ -47,8 +46,11 @@ LABELS = {
     "lockservice_claim_expirations_total": set(),
     "lockservice_holds": set(),
     "lockservice_waiters": set(),
+    "lockservice_waiters_limit": set(),
     "lockservice_sessions": set(),
     "lockservice_draining": set(),
+    "lockservice_drain_overdue_seconds": set(),
+    "lockservice_certificate_expiry_timestamp_seconds": {"of"},
     "lockservice_build_info": {"version"},
 }
 BUCKETS = {
@@ -69,7 +71,7 @@ OF_THE_PROCESS = ("process_", "python_")
 def used(shards: int) -> CollectorRegistry:
     """Makes the metrics of a replica after workers and operators have made every call and got every outcome."""
     registry = CollectorRegistry()
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+    for collector in (ProcessCollector, PlatformCollector):
         collector(registry=registry)
     made = Metrics(registry)
     _use_methods(made)
@@ -103,6 +105,10 @@ def _use_outcomes(made: Metrics) -> None:
     ):  # fmt: skip
         counter[word].inc()
         counter["not_held"].inc()
+    for value in pb.ErrorReason.DESCRIPTOR.values:
+        made.errors[value.name].inc()
+    for of in ("server", "client_ca"):
+        made.certificate_expiry.labels(of).set(0)
 
 
 def _use_shard(made: Metrics, shard: str) -> None:
@@ -112,8 +118,9 @@ def _use_shard(made: Metrics, shard: str) -> None:
     made.redis_batch_size.labels(shard).observe(1)
     for kind in ("ShardUnavailable", "OutcomeUnknown"):
         made.redis_errors.labels(shard, kind).inc()
-    made.shard_up.labels(shard).set(1)
-    made.clock_offset.labels(shard).set(0)
+    for gauge in (made.shard_up, made.clock_offset, made.hold_off, made.evicts, made.memory_ratio):
+        gauge.labels(shard).set(0)
+    made.evicted_keys.labels(shard).inc()
     made.shard_incarnations.labels(shard).inc()
 
 

@@ -20,7 +20,7 @@ from lockservice.logs import CALLER
 from lockservice.metrics import CallMetrics, Metrics
 from lockservice.rpc import frame
 from lockservice.rpc.admission import Admission, Gate, StreamGate
-from lockservice.rpc.status import TABLE, status_of
+from lockservice.rpc.status import TABLE, reason_of, status_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Unary = Callable[[Any, Principal], Awaitable[Message]]
@@ -81,6 +81,7 @@ def _unary(
         except Exception as error:
             code = _code(error)
             gate.tell(error, context, caller)
+            calls.refused(reason_of(error))
             await _abort(error, context)
             raise
         finally:
@@ -124,6 +125,7 @@ async def _measured(calls: CallMetrics, context: Context, gate: Gate) -> AsyncIt
     except Exception as error:  # noqa: BLE001  each becomes a status
         code = _code(error)
         gate.tell(error, context, caller)
+        calls.refused(reason_of(error))
         await _abort(error, context)
     finally:
         calls.ended(code, time.perf_counter() - started)

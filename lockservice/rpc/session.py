@@ -17,9 +17,11 @@ from google.rpc.status_pb2 import Status
 
 from lockservice.errors import Draining, InvalidField, LockServiceError, SessionLimit
 from lockservice.limits import FRAME_OPERATIONS_MAX, SESSION_OPERATIONS_MAX
+from lockservice.metrics import Children
 from lockservice.rpc.admission import StreamGate
 from lockservice.rpc.frame import Operation, operations
-from lockservice.rpc.status import status_of
+from lockservice.rpc.status import reason_of, status_of
+from lockservice.tally import Count
 from lockservice.v1 import lockservice_pb2 as pb
 
 Behaviour = Callable[[Any, Any], Awaitable[Message]]
@@ -35,10 +37,14 @@ class Session:
         behaviours: the unary method of each kind of operation.
         context: of the stream, in the reading and writing style of grpc.aio.
         gate: is asked before each operation.
+        errors: counts what is refused, by its reason.
     """
 
-    def __init__(self, behaviours: Mapping[str, Behaviour], context: Any, gate: StreamGate) -> None:
+    def __init__(
+        self, behaviours: Mapping[str, Behaviour], context: Any, gate: StreamGate, errors: Children[Count]
+    ) -> None:
         self._behaviours = behaviours
+        self._errors = errors
         self._context = context
         self._gate = gate
         self._loop = asyncio.get_running_loop()
@@ -137,12 +143,13 @@ class Session:
             self._answer(number, error=_CANCELLED)
         except Exception as error:  # noqa: BLE001  each becomes a status
             self._gate.tell(error, kind)
-            self._answer(number, error=status_of(error))
+            self._refuse(number, error)
         else:
             self._answer(number, **{kind: response})
         del self._open[number]
 
     def _refuse(self, number: int, error: Exception) -> None:
+        self._errors[reason_of(error)].inc()
         self._answer(number, error=status_of(error))
 
     def _answer(self, number: int, **result: Message) -> None:

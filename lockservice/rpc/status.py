@@ -53,6 +53,13 @@ TABLE: Final[dict[type[errors.LockServiceError], Refusal]] = {
 }
 
 
+def reason_of(error: Exception) -> str:
+    """Names an error as metrics do: by its ErrorReason, or INTERNAL for a bug."""
+    if not isinstance(error, errors.LockServiceError):
+        return "INTERNAL"
+    return pb.ErrorReason.Name(TABLE[type(error)].reason).removeprefix(_PREFIX)
+
+
 def status_of(error: Exception) -> Status:
     """Builds the status of an error, the same for a unary call and for an operation of a session."""
     if not isinstance(error, errors.LockServiceError):
@@ -61,8 +68,7 @@ def status_of(error: Exception) -> Status:
     refusal = TABLE[type(error)]
     details: list[Message] = []
     if refusal.reason != pb.ERROR_REASON_UNSPECIFIED:
-        reason = pb.ErrorReason.Name(refusal.reason).removeprefix(_PREFIX)
-        details.append(ErrorInfo(reason=reason, domain=DOMAIN))
+        details.append(ErrorInfo(reason=reason_of(error), domain=DOMAIN))
     if isinstance(error, errors.InvalidField):
         violation = BadRequest.FieldViolation(field=error.field, description=error.problem)
         details.append(BadRequest(field_violations=[violation]))

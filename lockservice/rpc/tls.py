@@ -4,6 +4,16 @@ import contextlib
 from pathlib import Path
 
 import grpc
+from cryptography import x509
+
+
+def expires_at_s(path: Path) -> float:
+    """Returns when the first certificate in a PEM file runs out, in seconds since 1970; 0: it cannot be read."""
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        return 0.0
+    return min(certificate.not_valid_after_utc.timestamp() for certificate in found)
 
 
 def credentials(cert: Path, key: Path, client_ca: Path | None) -> grpc.ServerCredentials:

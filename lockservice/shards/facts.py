@@ -15,6 +15,7 @@ class Facts:
         persistence_problem: what went wrong when it last wrote to its disk, in words; empty: nothing.
         memory_bytes: what its data and buffers take.
         memory_max_bytes: its maxmemory; 0: none.
+        evicted_keys: how many keys it has deleted for memory since it started.
         replicas: how many replicas of it are connected and in step.
     """
 
@@ -24,7 +25,13 @@ class Facts:
     persistence_problem: str = ""
     memory_bytes: int = 0
     memory_max_bytes: int = 0
+    evicted_keys: int = 0
     replicas: int = 0
+
+    @property
+    def memory_ratio(self) -> float:
+        """The share of its maxmemory that is in use; 0 when it has none."""
+        return self.memory_bytes / self.memory_max_bytes if self.memory_max_bytes else 0.0
 
 
 def read(info: Mapping[str, str]) -> Facts:
@@ -37,6 +44,7 @@ def read(info: Mapping[str, str]) -> Facts:
         persistence_problem=_persistence_problem(info),
         memory_bytes=int(info.get("used_memory", 0)),
         memory_max_bytes=int(info.get("maxmemory", 0)),
+        evicted_keys=int(info.get("evicted_keys", 0)),
         replicas=sum("state=online" in text for name, text in info.items() if _names_replica(name)),
     )
 

@@ -54,6 +54,7 @@ class Owner:
         guarantee: what its answers are worth.
         vet: looks at a Redis before it is used, and whenever it is checked; returns why it may not be used.
         on_change: is called when the node can be used from now on, or cannot any more.
+        on_look: is called whenever the node has been looked at.
         on_doubt: is called when it may not be the primary any more.
         on_hint: is called with the node, the bucket, and the name of a waiting call that should look again.
     """
@@ -62,6 +63,7 @@ class Owner:
     guarantee: Guarantee
     vet: Callable[[Pipeline], Awaitable[str]]
     on_change: Callable[[], None]
+    on_look: Callable[[], None]
     on_doubt: Callable[[], None]
     on_hint: "Callable[[Node, int, bytes], None]"
 
@@ -88,6 +90,7 @@ class Node:
         self._look = asyncio.Event()
         self._again = asyncio.Event()
         self._last_run_id = ""
+        self._evicted = 0
         self.tried = asyncio.Event()
         self.holding: set[int] = set()
 
@@ -213,14 +216,18 @@ class Node:
     def _become(self, condition: Condition) -> None:
         before, self.condition = self.condition, condition
         metrics, shard = self._connecting.metrics, self.owner.name
-        metrics.clock_offset.labels(shard).set(condition.clock_off_s)
         if condition.run_id and condition.run_id != self._last_run_id:
             self._last_run_id = condition.run_id
+            self._evicted = 0
             metrics.shard_incarnations.labels(shard).inc()
+        if condition.run_id:
+            metrics.evicted_keys.labels(shard).inc(max(0, condition.facts.evicted_keys - self._evicted))
+            self._evicted = condition.facts.evicted_keys
         if condition.clock_problem != before.clock_problem and condition.clock_problem:
             log.error("clock is unsafe", extra={"shard": shard, "problem": condition.clock_problem})
         if condition.problem != before.problem:
             self.owner.on_change()
+        self.owner.on_look()
 
     def _hear(self, push: list[Any]) -> None:
         if push[0] == b"message":

@@ -111,6 +111,7 @@ class Shard:
             guarantee=guarantee,
             vet=lambda pipeline: vet(self, pipeline),
             on_change=self._changed,
+            on_look=self._show,
             on_doubt=self._doubt,
             on_hint=hear,
         )
@@ -157,6 +158,16 @@ class Shard:
         elif before and not self._problem:
             log.info("shard is up", extra={"shard": self.name})
         self.on_change(self)
+
+    def _show(self) -> None:
+        """Shows the worst of what is known of its Redis servers."""
+        metrics, nodes = self._metrics, list(dict.fromkeys(self._by_bucket))
+        conditions = [node.condition for node in nodes]
+        furthest = max((condition.clock_off_s for condition in conditions), key=abs)
+        metrics.clock_offset.labels(self.name).set(furthest)
+        metrics.hold_off.labels(self.name).set(any(node.holding for node in nodes))
+        metrics.evicts.labels(self.name).set(self.evicts)
+        metrics.memory_ratio.labels(self.name).set(max(condition.facts.memory_ratio for condition in conditions))
 
     async def run(self, verb: str, bucket: int, arguments: Mapping[str, script.Argument]) -> Reply:
         """Runs a script on a bucket and returns its words.

@@ -189,6 +189,8 @@ class ShardMap:
             async with asyncio.timeout(2 * MOVING_MS_MAX / 1000):
                 await self._stopping.wait()
         await shard.stop()
+        if shard.name not in self._shards:
+            self._connecting.metrics.forget(shard.name)
 
     def _do(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
