@@ -114,7 +114,9 @@ async def test_console(service: Workers) -> None:
     carts = {f"cart:{number}": await way.grant(f"cart:{number}", ttl=60) for number, way in ways}
     token = carts["cart:1"].fencing_token
     async with Visitor(service.ready["ops"]) as visitor:
-        _, picture = await visitor.watch(lambda picture: carts.keys() <= {seen["resource"] for seen in picture["longest"]})
+        _, picture = await visitor.watch(
+            lambda picture: carts.keys() <= {seen["resource"] for seen in picture["longest"]}
+        )
         assert len(picture["trends"]["s1"]) == TREND_SLICES
         assert (await visitor.find("cart:1"))["owner"] == "worker"
         assert await visitor.force("cart:1", token) == (200, {"released": True})
