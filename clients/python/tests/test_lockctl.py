@@ -99,7 +99,7 @@ def test_doctor_names_the_failure_and_the_cure(lockctl: Start) -> None:
     """With nobody listening doctor exits 1 and says what to do."""
     code, out, _ = run(lockctl, "--server", "127.0.0.1:1", "doctor")
     assert code == 1
-    assert "failed  connection" in out
+    assert "FAIL  connection" in out
     assert "is the server running" in out
 
 

@@ -88,11 +88,13 @@ class Target:
             return grpc.aio.insecure_channel(self.address, options=list(_OPTIONS))
         return grpc.aio.secure_channel(self.address, self._credentials(), options=list(_OPTIONS))
 
-    def open_blocking(self) -> grpc.Channel:
-        """Opens a channel for code without an event loop."""
+    def open_blocking(self, *, at: str | None = None) -> grpc.Channel:
+        """Opens a channel for code without an event loop; at: to this one of the addresses behind the name."""
         if self._tls is None:
-            return grpc.insecure_channel(self.address)
-        return grpc.secure_channel(self.address, self._credentials())
+            return grpc.insecure_channel(at or self.address)
+        # The certificate names the name, not the address.
+        options = (("grpc.ssl_target_name_override", _host(self.address)),) if at else ()
+        return grpc.secure_channel(at or self.address, self._credentials(), options=options)
 
     def _credentials(self) -> grpc.ChannelCredentials:
         assert self._tls is not None
@@ -100,10 +102,14 @@ class Target:
         return grpc.ssl_channel_credentials(ca, key, cert)
 
 
+def _host(address: str) -> str:
+    return address.removeprefix("dns:///").rpartition(":")[0].strip("[]")
+
+
 def _is_loopback(address: str) -> bool:
     if address.startswith("unix:"):
         return True
-    host = address.removeprefix("dns:///").rpartition(":")[0].strip("[]")
+    host = _host(address)
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,157 +1,81 @@
-"""`lockctl doctor`: what a worker needs, checked one by one, each with what to do about it."""
+"""`lockctl doctor`: everything between a worker and its lease, checked one by one, each with what to do about it."""
 
 import secrets
-import socket
-import ssl
 import sys
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, cast
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
 
 import click
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from lockservice_client import errors
-from lockservice_client.channel import Target
+from lockservice_client import __version__
+from lockservice_client.lockctl import certificate, reach, replicas, trip, verdicts
+from lockservice_client.lockctl.finding import Finding
 from lockservice_client.lockctl.session import EXIT_ERROR, Session, command
+from lockservice_client.values import Overview
 
-_TIMEOUT_S: Final = 3.0
-_SKEW_S_MAX: Final = 1.0
-_SLOW_S: Final = 0.010
-_PROBES: Final = 5
-
-
-class Check(NamedTuple):
-    """One line of the report: how it is found, and what to do when it fails."""
-
-    name: str
-    find: Callable[[Session], str]
-    advice: str
+_WORDS: Final = {"ok": "OK  ", "warn": "WARN", "fail": "FAIL"}
 
 
 @click.command()
+@click.option(
+    "--resource", help="A resource that may be locked for a moment; a new name under lockctl:doctor: if not given."
+)
 @command
-def doctor(session: Session) -> None:
-    """Check, one by one, what a worker needs: name, connection, TLS, health, credentials, shards, clock, a lease."""
-    failed = False
-    for check in CHECKS:
-        try:
-            found, ok = check.find(session), True
-        except (errors.ServiceError, errors.Refused, OSError, grpc.RpcError, ValueError) as error:
-            found, ok = (error.details() or "") if isinstance(error, grpc.Call) else str(error), False
-        advice = "" if ok else check.advice
-        text = f"ok      {check.name}: {found}" if ok else f"failed  {check.name}: {found}\n        -> {advice}"
-        session.show({"check": check.name, "ok": ok, "found": found, "advice": advice}, text)
-        failed = failed or not ok
-        if failed and check.name in _STOPPERS:
-            break
-    if failed:
+def doctor(session: Session, resource: str | None) -> None:
+    """Check everything between a worker and its lease, and say what to do about what is wrong.
+
+    The name and all its addresses, TLS, health, credentials, versions, the shard map, the shards and their Redis
+    servers, clocks, and a real lease. Run it where the workers run, with their credentials. Exit code 1: something
+    failed; warnings do not count.
+    """
+    levels: Counter[str] = Counter()
+    for finding in _examine(session, resource or f"lockctl:doctor:{secrets.token_hex(4)}"):
+        levels[finding.level] += 1
+        text = f"{_WORDS[finding.level]}  {finding.check}: {finding.found}"
+        session.show(finding._asdict(), f"{text}\n      -> {finding.advice}" if finding.advice else text)
+    if not session.as_json:
+        click.echo(f"{levels['ok']} ok, {levels['warn']} warnings, {levels['fail']} failed")
+    if levels["fail"]:
         sys.exit(EXIT_ERROR)
 
 
-def _host_port(session: Session) -> tuple[str, int]:
-    host, _, port = session.how["address"].removeprefix("dns:///").rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _resolve(session: Session) -> str:
-    host, port = _host_port(session)
-    found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-    return f"{host} is {', '.join(sorted(found))}"
-
-
-def _connect(session: Session) -> str:
-    started = time.monotonic()
-    with socket.create_connection(_host_port(session), timeout=_TIMEOUT_S):
-        return f"{session.how['address']} accepts, {(time.monotonic() - started) * 1e3:.1f} ms"
-
-
-def _tls(session: Session) -> str:
+def _examine(session: Session, resource: str) -> Iterator[Finding]:
+    """Yields what is found; stops where every other check would only repeat the failure."""
     how = session.how
-    if not (how["ca"] or how["cert"]):
-        return "not used"
-    context = ssl.create_default_context(cafile=how["ca"])
-    context.set_alpn_protocols(["h2"])
-    if how["cert"]:
-        context.load_cert_chain(how["cert"], how["key"])
-    host, port = _host_port(session)
-    with (
-        socket.create_connection((host, port), timeout=_TIMEOUT_S) as plain,
-        context.wrap_socket(plain, server_hostname=host) as secure,
-    ):
-        until: Any = (secure.getpeercert() or {}).get("notAfter", "unknown")
-        return f"{secure.version()}, certificate good until {until}"
+    addresses, found = reach.resolve(how["address"])
+    yield from found
+    addresses, found = reach.connect(addresses)
+    yield from found
+    files = certificate.Files(how["ca"], how["cert"], how["key"])
+    looks = [certificate.look(address, _host(how["address"]), files) for address in addresses]
+    yield from looks
+    trusted = [address for address, look in zip(addresses, looks, strict=True) if look.level != "fail"]
+    asked = []
+    for address in trusted:
+        asked.append(replicas.ask(session, address, resource))
+        yield from asked[-1].findings
+    yield from _judge([replica.overview for replica in asked if replica.overview is not None])
+    if any(replica.admitted for replica in asked):
+        yield trip.lease(session, resource)
 
 
-def _health(session: Session) -> str:
-    how = session.how
-    target = Target(**how)
-    with target.open_blocking() as channel:
-        try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]  # the stubs lack it
-                health_pb2.HealthCheckRequest(service="readiness"), timeout=_TIMEOUT_S, metadata=target.metadata
-            )
-        except grpc.RpcError as error:
-            # A failed call of either kind of channel has what is read from it.
-            raise errors.service_error(cast("grpc.aio.AioRpcError", error), how["address"]) from error
-    if answer.status != health_pb2.HealthCheckResponse.SERVING:
-        raise ValueError("the server is not ready")
-    return "ready"
+def _host(server: str) -> str:
+    host, port = reach.split(server)
+    return host if port else ""
 
 
-def _credentials(session: Session) -> str:
-    with session.connect("lockctl doctor") as client:
-        client.inspect(_probe())
-    return "accepted" if session.how["token"] or session.how["cert"] else "none given, none asked for"
-
-
-def _shards(session: Session) -> str:
-    with session.connect() as client:
-        found = client.describe_shards()
-    down = [f"{shard.name}: {shard.problem}" for shard in found if not shard.healthy]
-    if down:
-        raise ValueError("; ".join(down))
-    slow = [shard.name for shard in found if shard.latency_p99 > _SLOW_S]
-    return f"{len(found)} up" + (f"; p99 over 10 ms, look at: {', '.join(slow)}" if slow else "")
-
-
-def _clock(session: Session) -> str:
-    """Compares clocks by the moment at which a key was first seen, halfway between request and answer."""
-    with session.connect("lockctl doctor") as client:
-        began, sent = datetime.now(UTC), time.monotonic()
-        seen = client.dedupe(_probe(), retention=1.0).first_seen
-        trip = time.monotonic() - sent
-    skew = (seen - began).total_seconds() - trip / 2
-    if abs(skew) > _SKEW_S_MAX + trip / 2:
-        raise ValueError(f"the shard's clock is {skew:+.3f} s from this machine's")
-    return f"{skew * 1e3:+.0f} ms from this machine's, to within {trip * 500:.0f} ms"
-
-
-def _lease(session: Session) -> str:
-    spans = []
-    with session.connect("lockctl doctor") as client:
-        for _ in range(_PROBES):
-            started = time.monotonic()
-            with client.lock(_probe(), ttl=5.0):
-                spans.append(time.monotonic() - started)
-    return f"taken and given back; acquire takes {sorted(spans)[_PROBES // 2] * 1e3:.1f} ms (median of {_PROBES})"
-
-
-def _probe() -> str:
-    return f"lockctl:doctor:{secrets.token_hex(4)}"
-
-
-CHECKS: Final = (
-    Check("name", _resolve, "check the host of --server or LOCKSERVICE_ADDR, and this machine's DNS"),
-    Check("connection", _connect, "is the server running, is the port right, does a firewall stand between?"),
-    Check("tls", _tls, "check --ca, --cert and --key, and that the server's certificate names this host"),
-    Check("health", _health, "see the server's /readyz and its log for the reason"),
-    Check("credentials", _credentials, "check LOCKSERVICE_TOKEN or --cert, and the server's auth file"),
-    Check("shards", _shards, "see that the shard's Redis runs and can be reached from the server"),
-    Check("clock", _clock, "mend time synchronisation; leases do not depend on it, versions made from time do"),
-    Check("lease", _lease, "see `lockctl shards` and the server's log"),
-)
-# Behind these every other check would only repeat the failure.
-_STOPPERS: Final = ("name", "connection", "tls")
+def _judge(overviews: list[Overview]) -> Iterator[Finding]:
+    if not overviews:
+        return
+    yield from verdicts.of_versions(__version__, overviews)
+    yield from verdicts.of_maps(overviews)
+    seen = set()
+    for overview in overviews:
+        for shard in overview.shards:
+            for finding in verdicts.of_shard(shard):
+                # Replicas that agree need not be heard twice.
+                about = (finding.check, finding.level, "" if finding.level == "ok" else finding.found)
+                if about not in seen:
+                    seen.add(about)
+                    yield finding

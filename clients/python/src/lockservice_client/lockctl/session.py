@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn, cast
 import click
 
 from lockservice_client import blocking, errors
+from lockservice_client.lockctl.visible import visible
 
 EXIT_ERROR: Final = 1
 EXIT_HELD: Final = 75
@@ -62,15 +63,15 @@ class Session:
         return blocking.Client(owner=owner, retry_for=RETRY_S, unary=True, **self.how)
 
     def show(self, value: dict[str, Any], text: str = "") -> None:
-        """Prints a value: as JSON, or as text, or else a line a field."""
+        """Prints a value: as JSON, or as text, or else a line a field; what a terminal would obey is escaped."""
         self.shown = True
         if self.as_json:
             click.echo(json.dumps(value, default=_plain))
         elif text:
-            click.echo(text)
+            click.echo(visible(text, keep="\n"))
         else:
             for name, field in value.items():
-                click.echo(f"{name}: {'' if field is None else field}")
+                click.echo(visible(f"{name}: {'' if field is None else field}"))
 
 
 def _plain(value: Any) -> Any:
@@ -84,7 +85,7 @@ def _fail(session: Session, error: Exception, code: int) -> NoReturn:
     if session.as_json and not session.shown:
         fields = {"error": _SNAKE.sub("_", type(error).__name__).lower(), "message": str(error)}
         session.show({**fields, **({"reason": error.reason} if isinstance(error, errors.ServiceError) else {})})
-    click.echo(f"lockctl: {error}", err=True)
+    click.echo(f"lockctl: {visible(str(error))}", err=True)
     sys.exit(code)
 
 

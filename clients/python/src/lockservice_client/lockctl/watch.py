@@ -8,6 +8,7 @@ import click
 
 from lockservice_client import __version__, errors
 from lockservice_client.lockctl.session import SECONDS, Session, command
+from lockservice_client.lockctl.verdicts import of_versions
 
 _TOP_LINES: Final = 30
 
@@ -58,10 +59,17 @@ def top(session: Session, interval: float, prefix: str) -> None:
 @click.command()
 @command
 def version(session: Session) -> None:
-    """Print the version of lockctl, and whether the server answers."""
+    """Print the versions of lockctl and of the server, and warn when they do not belong together."""
+    server, advice = "", ""
     try:
         with session.connect() as client:
-            server = f"{client.address} answers, {len(client.describe_shards())} shards"
+            told = client.overview()
+        server = told.server_version or "too old to say"
+        advice = of_versions(__version__, [told])[0].advice
     except errors.ServiceError as error:
-        server = str(error)
-    session.show({"lockctl": __version__, "server": server}, f"lockctl {__version__}\nserver: {server}")
+        advice = str(error)
+    text = f"lockctl {__version__}\nserver {server or 'unknown'}"
+    session.show(
+        {"lockctl": __version__, "server": server, "advice": advice},
+        f"{text}\n-> {advice}" if advice else text,
+    )
