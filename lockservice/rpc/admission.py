@@ -58,7 +58,7 @@ class Gate:
         token = _token(context)
         caller = credentials.identify(token, _identities(context) if token is None else ())
         if self._role not in caller.roles:
-            raise ResourceForbidden(f"{caller.name} has not the role {self._role}, which {self._method} needs")
+            raise ResourceForbidden(f"this credential has not the role {self._role}, which {self._method} needs")
         return caller
 
     def tell(self, error: Exception, context: "Context", caller: Principal | None, method: str = "") -> None:
@@ -107,7 +107,7 @@ class StreamGate:
 def own(caller: Principal, name: str) -> str:
     """Returns a resource or an event key that the caller may use. Raises ResourceForbidden."""
     if not caller.may_touch(name):
-        raise ResourceForbidden(f"{caller.name} may not use this name, only those with a prefix of its own", name)
+        raise ResourceForbidden(f"this credential may not use {name}", name)
     return name
 
 

@@ -171,6 +171,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         PERMISSION_DENIED "this credential may not use order:1001"
         ErrorInfo {reason: "RESOURCE_FORBIDDEN", domain: "lockservice"}
     """
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 14
+    """RESOURCE_EXHAUSTED. The namespace of the credential uses as much as it may: leases held, waiting calls, remembered
+    events, or calls a second. Nothing was done. Renew, Release and Settle still work while it holds or remembers too
+    much, so running work can end. Wait as long as RetryInfo says, or ask the operator for more.
+
+    Example, an Acquire by a tenant that holds all of its 10,000 leases:
+
+        RESOURCE_EXHAUSTED "namespace shop holds 10000 leases, as many as it may"
+        ErrorInfo {reason: "QUOTA_EXCEEDED", domain: "lockservice"}
+        RetryInfo {retry_delay: 1 s}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused: the reason in google.rpc.ErrorInfo, whose domain is "lockservice". The reason is the name
@@ -307,6 +318,17 @@ Example, an Acquire of "order:1001" with a credential for the prefix "cart:":
 
     PERMISSION_DENIED "this credential may not use order:1001"
     ErrorInfo {reason: "RESOURCE_FORBIDDEN", domain: "lockservice"}
+"""
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 14
+"""RESOURCE_EXHAUSTED. The namespace of the credential uses as much as it may: leases held, waiting calls, remembered
+events, or calls a second. Nothing was done. Renew, Release and Settle still work while it holds or remembers too
+much, so running work can end. Wait as long as RetryInfo says, or ask the operator for more.
+
+Example, an Acquire by a tenant that holds all of its 10,000 leases:
+
+    RESOURCE_EXHAUSTED "namespace shop holds 10000 leases, as many as it may"
+    ErrorInfo {reason: "QUOTA_EXCEEDED", domain: "lockservice"}
+    RetryInfo {retry_delay: 1 s}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

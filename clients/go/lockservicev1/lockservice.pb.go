@@ -160,6 +160,16 @@ const (
 	//	PERMISSION_DENIED "this credential may not use order:1001"
 	//	ErrorInfo {reason: "RESOURCE_FORBIDDEN", domain: "lockservice"}
 	ErrorReason_ERROR_REASON_RESOURCE_FORBIDDEN ErrorReason = 13
+	// RESOURCE_EXHAUSTED. The namespace of the credential uses as much as it may: leases held, waiting calls, remembered
+	// events, or calls a second. Nothing was done. Renew, Release and Settle still work while it holds or remembers too
+	// much, so running work can end. Wait as long as RetryInfo says, or ask the operator for more.
+	//
+	// Example, an Acquire by a tenant that holds all of its 10,000 leases:
+	//
+	//	RESOURCE_EXHAUSTED "namespace shop holds 10000 leases, as many as it may"
+	//	ErrorInfo {reason: "QUOTA_EXCEEDED", domain: "lockservice"}
+	//	RetryInfo {retry_delay: 1 s}
+	ErrorReason_ERROR_REASON_QUOTA_EXCEEDED ErrorReason = 14
 )
 
 // Enum value maps for ErrorReason.
@@ -179,6 +189,7 @@ var (
 		11: "ERROR_REASON_SHARD_MAP_MISMATCH",
 		12: "ERROR_REASON_CREDENTIAL_MISSING",
 		13: "ERROR_REASON_RESOURCE_FORBIDDEN",
+		14: "ERROR_REASON_QUOTA_EXCEEDED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -195,6 +206,7 @@ var (
 		"ERROR_REASON_SHARD_MAP_MISMATCH":  11,
 		"ERROR_REASON_CREDENTIAL_MISSING":  12,
 		"ERROR_REASON_RESOURCE_FORBIDDEN":  13,
+		"ERROR_REASON_QUOTA_EXCEEDED":      14,
 	}
 )
 
@@ -3368,7 +3380,7 @@ const file_lockservice_v1_lockservice_proto_rawDesc = "" +
 	"\fmemory_bytes\x18\b \x01(\x04R\vmemoryBytes\x12(\n" +
 	"\x10memory_max_bytes\x18\t \x01(\x04R\x0ememoryMaxBytes\x12\x1a\n" +
 	"\breplicas\x18\n" +
-	" \x01(\rR\breplicas*\xe2\x03\n" +
+	" \x01(\rR\breplicas*\x83\x04\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -3384,7 +3396,8 @@ const file_lockservice_v1_lockservice_proto_rawDesc = "" +
 	"\x12#\n" +
 	"\x1fERROR_REASON_SHARD_MAP_MISMATCH\x10\v\x12#\n" +
 	"\x1fERROR_REASON_CREDENTIAL_MISSING\x10\f\x12#\n" +
-	"\x1fERROR_REASON_RESOURCE_FORBIDDEN\x10\r*W\n" +
+	"\x1fERROR_REASON_RESOURCE_FORBIDDEN\x10\r\x12\x1f\n" +
+	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10\x0e*W\n" +
 	"\vDisposition\x12\x1b\n" +
 	"\x17DISPOSITION_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10DISPOSITION_DONE\x10\x01\x12\x15\n" +

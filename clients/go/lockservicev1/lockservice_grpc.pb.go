@@ -65,6 +65,7 @@ const (
 //   - UNAVAILABLE: SHARD_UNAVAILABLE, OUTCOME_UNKNOWN, CLOCK_UNSAFE.
 //   - FAILED_PRECONDITION: SHARD_MAP_MISMATCH.
 //   - UNAUTHENTICATED: CREDENTIAL_MISSING. PERMISSION_DENIED: RESOURCE_FORBIDDEN.
+//   - RESOURCE_EXHAUSTED: QUOTA_EXCEEDED, where the operator has limited the namespace.
 //   - DEADLINE_EXCEEDED and CANCELLED, by the caller's own deadline or wish, without a reason.
 //   - From gRPC itself, without a reason: UNAVAILABLE when no replica can be reached, RESOURCE_EXHAUSTED when a
 //     message is larger than the server takes, UNIMPLEMENTED when the server is older than the call.
@@ -292,6 +293,7 @@ type LockService_SessionClient = grpc.BidiStreamingClient[SessionRequest, Sessio
 //   - UNAVAILABLE: SHARD_UNAVAILABLE, OUTCOME_UNKNOWN, CLOCK_UNSAFE.
 //   - FAILED_PRECONDITION: SHARD_MAP_MISMATCH.
 //   - UNAUTHENTICATED: CREDENTIAL_MISSING. PERMISSION_DENIED: RESOURCE_FORBIDDEN.
+//   - RESOURCE_EXHAUSTED: QUOTA_EXCEEDED, where the operator has limited the namespace.
 //   - DEADLINE_EXCEEDED and CANCELLED, by the caller's own deadline or wish, without a reason.
 //   - From gRPC itself, without a reason: UNAVAILABLE when no replica can be reached, RESOURCE_EXHAUSTED when a
 //     message is larger than the server takes, UNIMPLEMENTED when the server is older than the call.

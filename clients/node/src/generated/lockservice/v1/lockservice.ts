@@ -194,6 +194,18 @@ export enum ErrorReason {
    *     ErrorInfo {reason: "RESOURCE_FORBIDDEN", domain: "lockservice"}
    */
   ERROR_REASON_RESOURCE_FORBIDDEN = 13,
+  /**
+   * ERROR_REASON_QUOTA_EXCEEDED - RESOURCE_EXHAUSTED. The namespace of the credential uses as much as it may: leases held, waiting calls, remembered
+   * events, or calls a second. Nothing was done. Renew, Release and Settle still work while it holds or remembers too
+   * much, so running work can end. Wait as long as RetryInfo says, or ask the operator for more.
+   *
+   * Example, an Acquire by a tenant that holds all of its 10,000 leases:
+   *
+   *     RESOURCE_EXHAUSTED "namespace shop holds 10000 leases, as many as it may"
+   *     ErrorInfo {reason: "QUOTA_EXCEEDED", domain: "lockservice"}
+   *     RetryInfo {retry_delay: 1 s}
+   */
+  ERROR_REASON_QUOTA_EXCEEDED = 14,
   UNRECOGNIZED = -1,
 }
 
@@ -3489,6 +3501,7 @@ export const RedisServer: MessageFns<RedisServer> = {
  * - UNAVAILABLE: SHARD_UNAVAILABLE, OUTCOME_UNKNOWN, CLOCK_UNSAFE.
  * - FAILED_PRECONDITION: SHARD_MAP_MISMATCH.
  * - UNAUTHENTICATED: CREDENTIAL_MISSING. PERMISSION_DENIED: RESOURCE_FORBIDDEN.
+ * - RESOURCE_EXHAUSTED: QUOTA_EXCEEDED, where the operator has limited the namespace.
  * - DEADLINE_EXCEEDED and CANCELLED, by the caller's own deadline or wish, without a reason.
  * - From gRPC itself, without a reason: UNAVAILABLE when no replica can be reached, RESOURCE_EXHAUSTED when a
  *   message is larger than the server takes, UNIMPLEMENTED when the server is older than the call.
