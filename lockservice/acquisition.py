@@ -100,7 +100,7 @@ class Acquisition:
         """Returns the answer. Raises what Locks.acquire raises."""
         waiters = self._locks.room.waiters
         # Redis may send a hint before its reply has been read, so the call is parked before it asks.
-        parked = waiters.open(self._call, self._bucket) if self._ask.wait_ms else None
+        parked = waiters.open(self._call, self._bucket, self._ask.namespace) if self._ask.wait_ms else None
         try:
             reply = await self._question(self._ask.wait_ms)
             if parked is not None:

@@ -6,6 +6,7 @@ from lockservice.acquisition import check_ttl, hash_of
 from lockservice.errors import LockServiceError, RequestIdReused
 from lockservice.lease import Claim, DedupeAsk
 from lockservice.metrics import Metrics
+from lockservice.quotas import Quotas
 from lockservice.secret_ids import next_secret_id
 from lockservice.shards.keys import Place, place
 from lockservice.shards.script import Argument
@@ -18,25 +19,29 @@ from lockservice.waiters import ParkedCall, WaitingRoom
 class Dedupe:
     """The event keys of all shards, for the callers of this replica."""
 
-    def __init__(self, *, shard_map: ShardMap, room: WaitingRoom, sweeper: Sweeper, metrics: Metrics) -> None:
+    def __init__(
+        self, *, shard_map: ShardMap, room: WaitingRoom, sweeper: Sweeper, metrics: Metrics, quotas: Quotas
+    ) -> None:
         self._map = shard_map
         self._room = room
         self._sweeper = sweeper
         self._metrics = metrics
+        self._quotas = quotas
 
     async def claim(self, ask: DedupeAsk) -> Claim:
         """Claims a key, waiting up to ask.wait_ms for the end of another's claim.
 
         Raises:
-            RequestIdReused, TooManyWaiters, Draining, and what Shard.run raises.
+            RequestIdReused, TooManyWaiters, QuotaExceeded, Draining, and what Shard.run raises.
         """
+        self._quotas.check_events(ask.namespace, ask.key)
         where = place(ask.namespace, ask.key)
         check_ttl("claim_ttl", ask.claim_ttl_ms, self._map.pick(where.bucket))
         call = self._room.name_call()
         arguments = _arguments(ask, where, call)
         waiters = self._room.waiters
         # Redis may send a hint before its reply has been read, so the call is parked before it asks.
-        parked = waiters.open(call, where.bucket) if ask.wait_ms else None
+        parked = waiters.open(call, where.bucket, ask.namespace) if ask.wait_ms else None
         try:
             reply = await self._ask(where.bucket, arguments)
             if parked is not None:
@@ -48,6 +53,10 @@ class Dedupe:
         finally:
             if parked is not None:
                 waiters.close(call)
+        if reply[0] == b"first" and int(reply[4]):
+            # A claim counts as an event for its first claim_ttl; settled as done it counts for its retention.
+            remembered_ms = ask.retention_ms if ask.claim_ttl_ms is None else ask.claim_ttl_ms
+            self._quotas.count_event(ask.namespace, remembered_ms)
         return self._answer(reply)
 
     async def _ask(self, bucket: int, arguments: dict[str, Argument]) -> Reply:
@@ -121,6 +130,8 @@ class Dedupe:
         settled: bool = reply[0] == b"settled"
         self._metrics.settle["settled" if settled else "not_held"].inc()
         self._metrics.claim_expirations.inc(int(reply[1]))
+        if settled and reply[2]:
+            self._quotas.count_event(namespace, int(reply[2]))
         return settled
 
 

@@ -81,6 +81,13 @@ TOKEN_BYTES: Final = 32
 TOKEN_CHARACTERS_MIN: Final = 43
 NAMESPACE_LIMIT_MAX: Final = 10**9
 
+# The leases of namespaces that have such a limit are counted once in this time ...
+CENSUS_MS: Final = 5_000
+# ... and their remembered events reported at most so often.
+LEDGER_MS: Final = 1_000
+# Moments at which events are forgotten are kept with so many significant bits.
+EVENT_SLOT_BITS: Final = 5
+
 # So many refusals of one caller are written at once, and then one in this time: 30 MB a day at most.
 AUDIT_BURST: Final = 50
 AUDIT_PAUSE_S: Final = 1.0

@@ -5,6 +5,7 @@ import time
 from lockservice.acquisition import Acquisition, Answer, check_ttl
 from lockservice.lease import AcquireAsk, Grant, Held
 from lockservice.metrics import Metrics
+from lockservice.quotas import Quotas
 from lockservice.shards.keys import place
 from lockservice.shards.shard_map import ShardMap
 from lockservice.sweeper import Sweeper
@@ -24,25 +25,32 @@ class Locks:
         room: WaitingRoom,
         sweeper: Sweeper,
         metrics: Metrics,
+        quotas: Quotas,
         waiters_max: int,
     ) -> None:
         self.shard_map = shard_map
         self.room = room
         self.sweeper = sweeper
         self.metrics = metrics
+        self._quotas = quotas
         self.waiters_max = waiters_max
 
     async def acquire(self, ask: AcquireAsk) -> Answer:
         """Takes a lease, waiting up to ask.wait_ms for it.
 
         Raises:
-            RequestIdReused, TooManyWaiters, Draining, and what Shard.run raises.
+            RequestIdReused, TooManyWaiters, QuotaExceeded, Draining, and what Shard.run raises.
         """
         started = time.perf_counter()
         outcome, waited = "error", False
         try:
+            self._quotas.check_leases(ask.namespace, ask.resource)
+            if ask.event_id:
+                self._quotas.check_events(ask.namespace, ask.resource)
             answer = await Acquisition(self, ask).run()
             outcome = _outcome(answer)
+            if outcome == "granted":
+                self._quotas.count_lease(ask.namespace, place(ask.namespace, ask.resource).bucket, 1)
             waited = answer.waited
             if waited and outcome == "granted":
                 outcome = "granted_after_wait"
@@ -75,6 +83,9 @@ class Locks:
         self.metrics.release["released" if released else "not_held"].inc()
         if released and reply[1]:
             self.metrics.hold_duration["released"].observe(int(reply[1]) / 1000)
+            self._quotas.count_lease(namespace, bucket, -1)
+            if reply[2]:
+                self._quotas.count_event(namespace, int(reply[2]))
         return released
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from lockservice.audit import Audit
+from lockservice.census import Census
 from lockservice.dedupe import Dedupe
 from lockservice.guarantee import Guarantees
 from lockservice.inspection import Inspection
 from lockservice.locks import Locks
 from lockservice.metrics import Metrics
+from lockservice.quotas import Quotas
 from lockservice.shards.node import Connecting
 from lockservice.shards.shard_map import ShardMap
 from lockservice.sweeper import Sweeper
@@ -27,6 +29,7 @@ class Replica:
         waiters_per_replica: how many calls may wait in this process.
         metrics: where everything is measured.
         audit: is told of force-releases.
+        quotas: how much each namespace may use.
     """
 
     def __init__(
@@ -41,8 +44,9 @@ class Replica:
         waiters_per_replica: int,
         metrics: Metrics,
         audit: Audit,
+        quotas: Quotas,
     ) -> None:
-        self._room = WaitingRoom(waiters_max=waiters_per_replica)
+        self._room = WaitingRoom(waiters_max=waiters_per_replica, quotas=quotas)
         connecting = Connecting(
             replica=self._room.replica,
             timeout_s=redis_timeout_ms / 1000,
@@ -59,9 +63,13 @@ class Replica:
             room=self._room,
             sweeper=sweeper,
             metrics=metrics,
+            quotas=quotas,
             waiters_max=waiters_per_resource,
         )
-        self.dedupe = Dedupe(shard_map=self.shard_map, room=self._room, sweeper=sweeper, metrics=metrics)
+        self.dedupe = Dedupe(
+            shard_map=self.shard_map, room=self._room, sweeper=sweeper, metrics=metrics, quotas=quotas
+        )
+        self._census = Census(shard_map=self.shard_map, quotas=quotas)
         self.inspection = Inspection(
             shard_map=self.shard_map, metrics=metrics, audit=audit, replica=self._room.replica
         )
@@ -80,6 +88,7 @@ class Replica:
         """Connects to the shards. One that is down does not stop the start."""
         self._sweeper.start()
         await self.shard_map.start()
+        self._census.start()
 
     def drain(self) -> None:
         """Sends the waiting calls to another replica."""
@@ -90,4 +99,5 @@ class Replica:
         """Finishes what ended calls have left to do, and disconnects."""
         await self._room.cleaned()
         await self._sweeper.stop()
+        await self._census.stop()
         await self.shard_map.stop()

@@ -20,6 +20,7 @@ from lockservice.limits import FRAME_BYTES_MAX, REFUSE_MS, WAITERS_A_CONNECTION
 from lockservice.metrics import Metrics
 from lockservice.ops import Ops, Part
 from lockservice.process import Process, StartError
+from lockservice.quotas import Quotas
 from lockservice.replica import Replica
 from lockservice.rpc import handlers, tls
 from lockservice.rpc.admin_service import LockAdminService
@@ -75,7 +76,8 @@ class Server(Process):
         metrics = self._metrics
         self._watch_certificates()
         credentials, audit = self._credentials(), Audit()
-        self._admission = Admission(credentials, audit)
+        quotas = Quotas(credentials, sharers=self._settings.workers)
+        self._admission = Admission(credentials, quotas, audit)
         replica = self._replica = Replica(
             shards=await self._shards(),
             guarantees=self._settings.guarantees,
@@ -86,6 +88,7 @@ class Server(Process):
             waiters_per_replica=self._settings.waiters_per_replica,
             metrics=metrics,
             audit=audit,
+            quotas=quotas,
         )
 
         async def collect() -> Collector:

@@ -14,15 +14,17 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from lockservice.errors import Draining, TooManyWaiters
+from lockservice.quotas import Quotas
 
 
 class ParkedCall:
     """A call that may wait. It must exist before Redis hears of the call, since a hint can come at once."""
 
-    __slots__ = ("bucket", "hinted", "waker")
+    __slots__ = ("bucket", "hinted", "namespace", "waker")
 
-    def __init__(self, bucket: int) -> None:
+    def __init__(self, bucket: int, namespace: str) -> None:
         self.bucket = bucket
+        self.namespace = namespace
         self.hinted = False
         self.waker: asyncio.Future[None] | None = None
 
@@ -46,14 +48,14 @@ class Waiters:
     def __len__(self) -> int:
         return len(self._calls)
 
-    def open(self, call: str, bucket: int) -> ParkedCall:
+    def open(self, call: str, bucket: int, namespace: str) -> ParkedCall:
         """Registers a call that may wait; `close` ends it.
 
         Raises:
-            TooManyWaiters: this replica has as many as it may.
+            TooManyWaiters, QuotaExceeded: this replica, or this namespace, has as many as it may.
         """
-        self._room.enter()
-        parked = ParkedCall(bucket)
+        self._room.enter(namespace)
+        parked = ParkedCall(bucket, namespace)
         self._calls[call.encode()] = parked
         self._by_bucket[bucket].add(call.encode())
         return parked
@@ -66,7 +68,7 @@ class Waiters:
         if not of_bucket:
             del self._by_bucket[parked.bucket]
             self.hints_heard.pop(parked.bucket, None)
-        self._room.leave()
+        self._room.leave(parked.namespace)
 
     async def wait(self, parked: ParkedCall, until: float) -> None:
         """Waits for a hint, but not longer than until, a time of the event loop.
@@ -128,11 +130,12 @@ class WaitingRoom:
         waiters: those calls.
     """
 
-    def __init__(self, *, waiters_max: int) -> None:
+    def __init__(self, *, waiters_max: int, quotas: Quotas) -> None:
         self.replica = secrets.token_hex(5)
         self.waiting = 0
         self._open = 0
         self._waiters_max = waiters_max
+        self._quotas = quotas
         self._numbers = itertools.count()
         self._draining = False
         self.waiters = Waiters(self)
@@ -142,14 +145,16 @@ class WaitingRoom:
         """Names a call: unique among all calls of all replicas."""
         return f"{self.replica}.{next(self._numbers)}"
 
-    def enter(self) -> None:
-        """Counts a call in. Raises TooManyWaiters."""
+    def enter(self, namespace: str) -> None:
+        """Counts a call in. Raises TooManyWaiters, QuotaExceeded."""
         if self._open >= self._waiters_max:
             raise TooManyWaiters(f"this replica has {self._waiters_max} waiting calls already")
+        self._quotas.enter(namespace)
         self._open += 1
 
-    def leave(self) -> None:
+    def leave(self, namespace: str) -> None:
         """Counts a call out."""
+        self._quotas.leave(namespace)
         self._open -= 1
 
     def refuse_when_draining(self) -> None:

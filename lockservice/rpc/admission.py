@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Final
 from lockservice.audit import Audit
 from lockservice.credentials import EVERYBODY, Credentials, Principal
 from lockservice.errors import CredentialMissing, Denied, Draining, ResourceForbidden
+from lockservice.quotas import Quotas
 
 if TYPE_CHECKING:
     from lockservice.rpc.handlers import Context
 
 _AUTHORIZATION: Final = "authorization"
 _BEARER: Final = "bearer"
+# Calls and operations that keep or end what their caller has: see Quotas.call.
+_KEEPING: Final = frozenset({"Renew", "Release", "RenewClaim", "Settle", "renew", "release", "renew_claim", "settle"})
 
 
 class Admission:
@@ -18,11 +21,13 @@ class Admission:
 
     Args:
         credentials: who may call; None: everybody.
+        quotas: how much they may call.
         audit: is told who was refused.
     """
 
-    def __init__(self, credentials: Credentials | None, audit: Audit) -> None:
+    def __init__(self, credentials: Credentials | None, quotas: Quotas, audit: Audit) -> None:
         self.credentials = credentials
+        self.quotas = quotas
         self.audit = audit
         self.closed = False
 
@@ -49,12 +54,19 @@ class Gate:
         Raises:
             Draining: no calls are wanted any more.
             CredentialMissing, ResourceForbidden: nobody who is known, or not for this method.
+            QuotaExceeded: somebody who calls too often.
         """
         if self._admission.closed:
             raise Draining("this replica is going away")
         credentials = self._admission.credentials
         if credentials is None:
             return EVERYBODY
+        caller = self.identify(context, credentials)
+        self._admission.quotas.call(caller.namespace, keeps=self._method in _KEEPING)
+        return caller
+
+    def identify(self, context: "Context", credentials: Credentials) -> Principal:
+        """Returns who calls. Raises CredentialMissing, ResourceForbidden."""
         token = _token(context)
         caller = credentials.identify(token, _identities(context) if token is None else ())
         if self._role not in caller.roles:
@@ -89,14 +101,17 @@ class StreamGate:
         self._caller = caller
         self._version = admission.credentials.version if admission.credentials is not None else 0
 
-    def admit(self) -> Principal:
-        """Returns who calls. Raises what Gate.admit raises."""
-        credentials = self._admission.credentials
-        if credentials is not None and credentials.version != self._version:
-            self._caller = self._gate.admit(self._context)
-            self._version = credentials.version
-        elif self._admission.closed:
+    def admit(self, kind: str) -> Principal:
+        """Returns who asks for an operation of a kind. Raises what Gate.admit raises."""
+        if self._admission.closed:
             raise Draining("this replica is going away")
+        credentials = self._admission.credentials
+        if credentials is None:
+            return EVERYBODY
+        if credentials.version != self._version:
+            self._caller = self._gate.identify(self._context, credentials)
+            self._version = credentials.version
+        self._admission.quotas.call(self._caller.namespace, keeps=kind in _KEEPING)
         return self._caller
 
     def tell(self, error: Exception, kind: str) -> None:

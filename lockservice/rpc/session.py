@@ -120,7 +120,7 @@ class Session:
 
     def _begin(self, number: int, kind: str, request: Message) -> None:
         try:
-            caller = self._gate.admit()
+            caller = self._gate.admit(kind)
         except LockServiceError as error:
             self._gate.tell(error, kind)
             self._refuse(number, error)

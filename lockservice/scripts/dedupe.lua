@@ -9,9 +9,9 @@
 -- ARGV claim_ttl    ms, or '' for one phase
 -- ARGV wait_ms      ms that it may wait from now on; 0: answer at once
 -- ARGV call         the name of this call
--- Returns first CLAIM SEEN_MS EXPIRED | duplicate SEEN_MS RESULT | in_progress SEEN_MS REMAINING_MS
+-- Returns first CLAIM SEEN_MS EXPIRED NEW | duplicate SEEN_MS RESULT | in_progress SEEN_MS REMAINING_MS
 --   | waiting SEEN_MS REMAINING_MS | mismatch SEEN_MS | reused | hold_off REMAINING_MS, EXPIRED being 1 when a claim
---   before it had run out
+--   before it had run out, NEW 0 when the same caller was told so before
 
 local digest = digest_of(name)
 local key = bucket .. 'claim:' .. digest
@@ -32,7 +32,7 @@ if record.seen then
     if in_progress(record) then
       write_claim_until(digest, now_ms + claim_ttl)
     end
-    return {'first', record.claim or '', record.seen, 0}
+    return {'first', record.claim or '', record.seen, 0, 0}
   end
   if not in_progress(record) then
     return {'duplicate', record.seen, record.result or ''}
@@ -73,4 +73,4 @@ if claim ~= '' then
 else
   redis.call('PEXPIRE', key, retention)
 end
-return {'first', claim, whole(now_ms), expired}
+return {'first', claim, whole(now_ms), expired, 1}

@@ -5,20 +5,23 @@
 -- ARGV lease  the lease id
 -- ARGV done   '1': the version and the event are recorded; '': nothing is
 -- ARGV hold_ms  not done: keep the resource for the retry this long; 0: no
--- Returns released HELD_MS, HELD_MS being '' when an earlier release ended it | not_held
+-- Returns released HELD_MS EVENT_MS, HELD_MS being '' when an earlier release ended it, EVENT_MS for how long its event
+--   is remembered or '' | not_held
 
 local state = load(name)
 local held = state.lease == lease and tonumber(state['until']) > now_ms
 local version, event_id, completed_before = state.version, state.event_id or '', state.completed
 local raised = done == '1' and version and tonumber(version) > tonumber(completed_before or -1)
 
+local event_ms = done == '1' and event_id ~= '' and state.retention or ''
+
 local function record_and_end()
   clear_hold(name, state)
   if raised then
     state.completed = version
   end
-  if done == '1' and event_id ~= '' then
-    redis.call('SET', event_key(name, event_id), '1', 'PX', state.retention)
+  if event_ms ~= '' then
+    redis.call('SET', event_key(name, event_id), '1', 'PX', event_ms)
   end
   if tonumber(hold_ms) > 0 then
     state.hold_until, state.hold_event, state.hold_owner = whole(now_ms + hold_ms), event_id, state.owner
@@ -31,13 +34,13 @@ end
 if held and not waited_for(name) then
   local held_ms = record_and_end()
   save(name, state)
-  return {'released', held_ms}
+  return {'released', held_ms, event_ms}
 end
 -- Include: queue
 if not held then
   advance_and_save(name, state)
   if redis.call('EXISTS', bucket .. 'released:' .. lease) == 1 then
-    return {'released', ''}
+    return {'released', '', ''}
   end
   return {'not_held'}
 end
@@ -51,4 +54,4 @@ else
   advance(name, state)
 end
 save(name, state)
-return {'released', held_ms}
+return {'released', held_ms, event_ms}

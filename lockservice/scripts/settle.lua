@@ -5,7 +5,8 @@
 -- ARGV claim   the claim id
 -- ARGV done    '1' or ''
 -- ARGV result  bytes handed to later duplicates
--- Returns settled EXPIRED | not_held EXPIRED
+-- Returns settled EXPIRED EVENT_MS | not_held EXPIRED, EVENT_MS being for how long the key is remembered from now, or ''
+--   when this call has not changed that
 
 local digest = digest_of(name)
 local key = bucket .. 'claim:' .. digest
@@ -15,7 +16,7 @@ local expired = expire_claim(digest, record) and 1 or 0
 
 if expired == 1 or record.claim ~= claim or not in_progress(record) then
   if redis.call('EXISTS', settled) == 1 then
-    return {'settled', 0}
+    return {'settled', 0, ''}
   end
   return {'not_held', expired}
 end
@@ -32,4 +33,4 @@ else
   redis.call('DEL', key)
 end
 tell_watchers(digest)
-return {'settled', 0}
+return {'settled', 0, done == '1' and record.retention or ''}

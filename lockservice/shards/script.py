@@ -97,6 +97,8 @@ NAMES = (
     "settle",
     "sweep",
     "seed",
+    "census",
+    "ledger",
 )
 
 
