@@ -35,8 +35,7 @@ _DOUBTFUL: Final = frozenset(("READONLY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDO
 # A slot of a Cluster is on its way: nothing was done, and the call can be repeated in a moment.
 _MIGRATING: Final = frozenset(("ASK", "TRYAGAIN"))
 _LATENCIES_KEPT: Final = 2_048
-# These go to many buckets at once and wait for one another, or nobody waits for them, so their latency says nothing
-# of a worker's call.
+# These go to many buckets at once, or nobody waits for them, so their latency says nothing of a worker's call.
 _IN_BULK: Final = frozenset({"sweep", "list", "count", "survey", "census", "ledger"})
 # These would grant something that a lost lease may still cover.
 _HELD_OFF: Final = frozenset({"acquire", "dedupe"})
