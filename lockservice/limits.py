@@ -16,8 +16,19 @@ FRAME_OPERATIONS_MAX: Final = 1_000
 # Operations of a stream whose results have not left yet.
 SESSION_OPERATIONS_MAX: Final = 10_000
 
-# Calls that one connection may begin before the first of them has been looked at.
-WAITERS_A_CONNECTION: Final = 20_000
+# Calls that one connection may have open at once: ten thousand that wait, and some that end the waiting.
+CALLS_A_CONNECTION: Final = 10_240
+# Calls that a replica has open beside those that may wait; each costs some 20 KB until it has said what it wants.
+RUNNING_CALLS_MAX: Final = 4_000
+# A connection is sent away at this age, give or take a tenth; then it may finish what the longest wait allows.
+CONNECTION_AGE_MS: Final = 300_000
+# Whoever has not greeted as HTTP/2 and TLS want it after this long is disconnected.
+HANDSHAKE_MS: Final = 10_000
+# A connection that is silent so long is pinged, and is gone when it does not answer in time.
+KEEPALIVE_MS: Final = 30_000
+KEEPALIVE_TIMEOUT_MS: Final = 10_000
+# Clients may ping this often; those that do so more often are disconnected.
+PING_MS_MIN: Final = 10_000
 
 VERSION_MAX: Final = 2**53 - 1
 

@@ -1,7 +1,9 @@
 """What every process of the service goes through: the start, the ready line, the drain, the exit code."""
 
 import asyncio
+import contextlib
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -142,6 +144,16 @@ async def _run(process: Process) -> int:
     return 0
 
 
+def _allow_connections() -> None:
+    """Asks for as many open files as this process may have: each connection is one, and 1,024 are soon taken."""
+    # Not on Windows, and macOS names a hard limit that it does not grant.
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        resource = importlib.import_module("resource")
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def run(process: Process) -> int:
     """Serves until a signal and returns the exit code."""
+    _allow_connections()
     return uvloop.run(_run(process))

@@ -16,13 +16,13 @@ from lockservice.config import Settings
 from lockservice.console.routes import Console, Problems
 from lockservice.console.source import Here
 from lockservice.credentials import Credentials
-from lockservice.limits import FRAME_BYTES_MAX, REFUSE_MS, WAITERS_A_CONNECTION
+from lockservice.limits import REFUSE_MS
 from lockservice.metrics import Metrics
 from lockservice.ops import Ops, Part
 from lockservice.process import Process, StartError
 from lockservice.quotas import Quotas
 from lockservice.replica import Replica
-from lockservice.rpc import handlers, tls
+from lockservice.rpc import handlers, tls, transport
 from lockservice.rpc.admin_service import LockAdminService
 from lockservice.rpc.admission import Admission
 from lockservice.rpc.health import Health
@@ -32,17 +32,6 @@ from lockservice.v1 import lockservice_pb2 as pb
 log = logging.getLogger(__name__)
 
 _SERVICES: Final = pb.DESCRIPTOR.services_by_name
-_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", FRAME_BYTES_MAX),
-    # A connection may begin very many waiting calls at once; gRPC would cancel what exceeds its own defaults.
-    ("grpc.server.max_pending_requests", WAITERS_A_CONNECTION),
-    ("grpc.server.max_pending_requests_hard_limit", 2 * WAITERS_A_CONNECTION),
-    # Clients find new replicas when their connection ends; calls on the old one are finished first.
-    ("grpc.max_connection_age_ms", 300_000),
-    # Waiting calls keep their connection alive with pings.
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-)
 
 
 class Server(Process):
@@ -116,10 +105,8 @@ class Server(Process):
         return Console(here, self._access(credentials), problems)
 
     async def _serve_grpc(self, replica: Replica, metrics: Metrics, admission: Admission) -> None:
-        # Workers of one supervisor share the connections. Any other second server would bind the same port without a
-        # word and take half of them.
-        shared = ("grpc.so_reuseport", int(self._settings.workers > 1))
-        server = self._grpc = grpc.aio.server(options=(*_OPTIONS, shared))
+        settings = self._settings
+        server = self._grpc = transport.server(settings.waiters_per_replica, shared=settings.workers > 1)
         lock_service = self._lock_service = LockService(replica.locks, replica.dedupe)
         admin_service = LockAdminService(replica.inspection)
         register = partial(handlers.register, server, metrics=metrics, admission=admission)
