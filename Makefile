@@ -61,15 +61,23 @@ baseline: breaking ## at a release: make the proto the form that later ones must
 with = @if command -v $(1) >/dev/null; then $(2); \
   elif [ "$$CI" = true ]; then echo '$(1) is not installed'; exit 1; else echo 'skipped: $(1) is not installed'; fi
 
-check-deploy: setup ## check the image's recipe, the manifests, and the alert with its tests
+OVERLAYS := dev production production-tls
+
+manifests: setup ## write the PrometheusRule again from the alerts
+	$(BIN)/python deploy/rules.py
+
+check-deploy: setup ## check the image's recipe, compose, the manifests, and the alerts with their tests
 	$(BIN)/hadolint deploy/Dockerfile
+	$(BIN)/docker-compose -f deploy/compose.yaml config --quiet
+	$(BIN)/envoy --mode validate -c deploy/envoy/envoy.yaml --log-level error
 	@mkdir -p build
-	$(call with,kubectl,kubectl kustomize deploy/kustomize/base >build/base.yaml && \
-	  $(BIN)/kubernetes-validate --strict --quiet build/base.yaml)
+	$(call with,kubectl,for overlay in $(OVERLAYS); do \
+	  kubectl kustomize deploy/kustomize/overlays/$$overlay >build/$$overlay.yaml && \
+	  $(BIN)/kubernetes-validate --strict --quiet build/$$overlay.yaml || exit 1; done)
 	$(call with,promtool,cd deploy/prometheus && promtool check config prometheus.yml && \
 	  promtool check rules alerts.yaml && promtool test rules alerts_test.yaml)
 
-.PHONY: check-deploy
+.PHONY: manifests check-deploy
 
 demo: setup ## replay a flash sale without and with lockservice, and print both results side by side
 	$(BIN)/lockservice demo $(ARGS)

@@ -1,75 +1,166 @@
-"""What kustomize gives: who is selected, who is let in, and what a pod may do."""
+"""What the overlays give: who is selected, who is let in, and what a pod may do."""
 
+import subprocess
+import sys
 from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
+import yaml
 
-from harness.manifests import Labels, Manifest, labels_of, of_kind, pod_of, selects, workloads
+from harness.manifests import (
+    DEPLOY,
+    OVERLAYS,
+    Labels,
+    Manifest,
+    labels_of,
+    manifests,
+    of_kind,
+    pod_of,
+    rendered,
+    selects,
+    servers,
+    workloads,
+)
 
 CLIENT = {"lockservice-client": "true"}
+SHARDS = ["redis-a", "redis-b", "redis-c"]
+ON_EACH = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
-def test_each_service_selects_its_own_pods() -> None:
-    """Both Services of lockservice find the replicas and nothing else; each shard's finds that shard alone."""
-    found = {
-        name: [
-            workload
-            for workload, of in workloads().items()
-            if selects({"matchLabels": service["spec"]["selector"]}, labels_of(of))
+def schema_problems(manifest: str, tmp_path: Path) -> str:
+    """Checks manifests against the schemas of Kubernetes, as `make check-deploy` does; returns what is said."""
+    file = tmp_path / "rendered.yaml"
+    file.write_text(manifest)
+    checker = Path(sys.executable).parent / "kubernetes-validate"
+    ran = subprocess.run([checker, "--strict", "--quiet", file], check=False, capture_output=True, text=True)
+    unknown = [line for line in (ran.stdout + ran.stderr).splitlines() if not line.startswith("WARN")]
+    return "\n".join(unknown) if ran.returncode else ""
+
+
+@ON_EACH
+def test_every_manifest_is_one_of_kubernetes(overlay: str, tmp_path: Path) -> None:
+    """Each overlay renders to what the schemas allow, and a misspelt key in it would be noticed."""
+    assert schema_problems(rendered(overlay), tmp_path) == ""
+    misspelt = rendered(overlay).replace("terminationGracePeriodSeconds", "terminationGraceSeconds")
+    assert "terminationGraceSeconds" in schema_problems(misspelt, tmp_path)
+
+
+@ON_EACH
+def test_what_is_named_is_there(overlay: str) -> None:
+    """Each ConfigMap that a pod uses is rendered; each Secret, since people make those, is described beside it."""
+    described = "".join(file.read_text() for file in (DEPLOY / "kustomize").rglob("kustomization.yaml"))
+    for workload in workloads(overlay).values():
+        pod = pod_of(workload)
+        sources = [source for container in pod["containers"] for source in container.get("envFrom", [])]
+        wanted = {source["configMapRef"]["name"] for source in sources}
+        wanted |= {volume["configMap"]["name"] for volume in pod.get("volumes", []) if "configMap" in volume}
+        assert wanted <= set(of_kind("ConfigMap", overlay))
+        for volume in pod.get("volumes", []):
+            assert "secret" not in volume or f"#   {volume['secret']['secretName']} " in described
+        mounted = {mount["name"] for container in pod["containers"] for mount in container.get("volumeMounts", [])}
+        claims = {claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])}
+        assert mounted == {volume["name"] for volume in pod.get("volumes", [])} | claims
+
+
+@ON_EACH
+def test_each_service_selects_its_own_pods(overlay: str) -> None:
+    """Both Services of lockservice find the replicas and nothing else; each other one finds the set of its name."""
+    running = workloads(overlay)
+    for name, service in of_kind("Service", overlay).items():
+        found = [
+            of for of in running if selects({"matchLabels": service["spec"]["selector"]}, labels_of(running[of]))
         ]
-        for name, service in of_kind("Service").items()
-    }
-    assert found == {
-        "lockservice": ["lockservice"],
-        "lockservice-headless": ["lockservice"],
-        "redis-a": ["redis-a"],
-        "redis-b": ["redis-b"],
-        "redis-c": ["redis-c"],
-    }
+        assert found == [name.removesuffix("-headless")]
+    assert {of["spec"]["serviceName"] for of in of_kind("StatefulSet", overlay).values()} <= set(
+        of_kind("Service", overlay)
+    )
 
 
-def test_services_lead_to_ports_that_exist() -> None:
+@ON_EACH
+def test_every_set_finds_the_pods_that_it_makes(overlay: str) -> None:
+    """The selector of each workload fits its own pods, and no other's."""
+    running = workloads(overlay)
+    for name, of in running.items():
+        assert [other for other in running if selects(of["spec"]["selector"], labels_of(running[other]))] == [name]
+
+
+@ON_EACH
+def test_services_lead_to_ports_that_exist(overlay: str) -> None:
     """Each port of a Service has a name that the container gives to a port."""
-    for name, service in of_kind("Service").items():
-        (container,) = pod_of(workloads()[name.removesuffix("-headless")])["containers"]
+    for name, service in of_kind("Service", overlay).items():
+        (container,) = pod_of(workloads(overlay)[name.removesuffix("-headless")])["containers"]
         named = {port["name"] for port in container["ports"]}
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= named
-    kinds = {name: service["spec"].get("clusterIP") for name, service in of_kind("Service").items()}
+    kinds = {name: service["spec"].get("clusterIP") for name, service in of_kind("Service", overlay).items()}
     assert kinds.pop("lockservice") is None
     assert set(kinds.values()) == {"None"}
 
 
-def test_shards_keep_their_data() -> None:
-    """Each shard is one server with a volume of its own at the directory of redis.conf."""
-    for name, shard in of_kind("StatefulSet").items():
-        assert (shard["spec"]["replicas"], shard["spec"]["serviceName"]) == (1, name)
+@pytest.mark.parametrize(("overlay", "count"), [("dev", 1), ("production", 3)])
+def test_shards_keep_their_data(overlay: str, count: int) -> None:
+    """Each server of a shard has a volume of its own, at the directory of redis.conf."""
+    assert list(servers("shard", overlay)) == SHARDS
+    for shard in servers("shard", overlay).values():
+        assert shard["spec"]["replicas"] == count
         (claim,) = shard["spec"]["volumeClaimTemplates"]
         (container,) = pod_of(shard)["containers"]
         mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         assert mounts[claim["metadata"]["name"]] == "/data"
-        (config,) = pod_of(shard)["volumes"]
-        read = of_kind("ConfigMap")[config["configMap"]["name"]]["data"]["redis.conf"]
+        maps = {volume["name"]: volume["configMap"]["name"] for volume in pod_of(shard)["volumes"]}
+        read = of_kind("ConfigMap", overlay)[maps["config"]]["data"]["redis.conf"]
+        assert mounts["config"] == "/etc/redis"
         assert "\ndir /data\n" in read
 
 
-def test_each_spreads_over_machines_with_its_likes() -> None:
-    """The shards count as one group when they are spread, and so do the replicas."""
-    for name, workload in workloads().items():
-        (spread,) = pod_of(workload)["topologySpreadConstraints"]
-        alike = {other for other, of in workloads().items() if selects(spread["labelSelector"], labels_of(of))}
-        assert alike == ({"lockservice"} if name == "lockservice" else {"redis-a", "redis-b", "redis-c"})
+def test_one_machine_takes_one_server_of_a_group() -> None:
+    """No machine has two servers of a shard or two Sentinels, and replicas spread over machines and zones."""
+    hard = {
+        name: [
+            of for of in pod_of(workload)["topologySpreadConstraints"] if of["whenUnsatisfiable"] == "DoNotSchedule"
+        ]
+        for name, workload in workloads().items()
+    }
+    assert hard.pop("lockservice") == []
+    for name, constraints in hard.items():
+        (spread,) = constraints
+        labels = labels_of(workloads()[name])
+        own = {key: labels[key] for key in spread.get("matchLabelKeys", [])}
+        selector = {"matchLabels": spread["labelSelector"]["matchLabels"] | own}
+        assert [other for other, of in workloads().items() if selects(selector, labels_of(of))] == [name]
+        assert (spread["maxSkew"], spread["topologyKey"]) == (1, "kubernetes.io/hostname")
+    soft = pod_of(workloads()["lockservice"])["topologySpreadConstraints"]
+    assert [of["topologyKey"] for of in soft] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
 
 
-def test_one_replica_goes_at_a_time() -> None:
-    """There are two replicas; a roll-out takes none before its successor is ready, an emptied machine takes one."""
-    deployment = of_kind("Deployment")["lockservice"]
-    assert deployment["spec"]["replicas"] == 2
+@ON_EACH
+def test_one_replica_goes_at_a_time(overlay: str) -> None:
+    """A roll-out takes no replica before its successor is ready; an emptied machine takes one server of a kind."""
+    deployment = of_kind("Deployment", overlay)["lockservice"]
     assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
-    (budget,) = of_kind("PodDisruptionBudget").values()
-    assert budget["spec"]["maxUnavailable"] == 1
-    assert [name for name, of in workloads().items() if selects(budget["spec"]["selector"], labels_of(of))] == [
-        "lockservice"
+    budgets = of_kind("PodDisruptionBudget", overlay).values()
+    assert all(budget["spec"]["maxUnavailable"] == 1 for budget in budgets)
+    several = {name for name, of in workloads(overlay).items() if of["spec"].get("replicas", 3) > 1}
+    selected = [
+        name
+        for budget in budgets
+        for name, of in workloads(overlay).items()
+        if selects(budget["spec"]["selector"], labels_of(of))
     ]
+    assert several <= set(selected)
+    assert len(selected) == len(set(selected)), "a pod under two budgets can never be evicted"
+
+
+@pytest.mark.parametrize("overlay", ["production", "production-tls"])
+def test_the_number_of_replicas_is_the_autoscalers(overlay: str) -> None:
+    """The autoscaler is for the Deployment, which names no number that a roll-out would go back to."""
+    (scaler,) = of_kind("HorizontalPodAutoscaler", overlay).values()
+    target = of_kind("Deployment", overlay)[scaler["spec"]["scaleTargetRef"]["name"]]
+    assert "replicas" not in target["spec"]
+    assert scaler["spec"]["minReplicas"] >= 3
+    (container,) = pod_of(target)["containers"]
+    assert "cpu" in container["resources"]["requests"], "utilization is a share of what is requested"
 
 
 def too_much(pod: Manifest) -> list[str]:
@@ -90,10 +181,11 @@ def too_much(pod: Manifest) -> list[str]:
     return wrong
 
 
-def test_pods_may_do_only_what_they_need() -> None:
+@ON_EACH
+def test_pods_may_do_only_what_they_need(overlay: str) -> None:
     """Every pod fits the restricted Pod Security profile, and writes nowhere but to its volumes."""
-    assert {name: too_much(pod_of(workload)) for name, workload in workloads().items()} == {
-        name: [] for name in workloads()
+    assert {name: too_much(pod_of(workload)) for name, workload in workloads(overlay).items()} == {
+        name: [] for name in workloads(overlay)
     }
 
 
@@ -148,16 +240,84 @@ def test_only_labelled_clients_reach_the_service() -> None:
 
 
 def test_only_the_service_reaches_the_shards() -> None:
-    """No client, no Prometheus and no other shard may call a Redis; the replicas may, and may call nothing else."""
+    """No client and no Prometheus may call a Redis; the replicas may, and the servers of the group one another."""
     replica = labels_of(workloads()["lockservice"])
-    for shard in of_kind("StatefulSet"):
-        assert admits(shard, "redis", replica)
-        assert not admits(shard, "redis", CLIENT)
-        assert not admits(shard, "redis", CLIENT, CLIENT)
-        assert not admits(shard, "redis", labels_of(workloads()[shard]))
-    egress = of_kind("NetworkPolicy")["lockservice"]["spec"]["egress"]
-    reached = [port["port"] for rule in egress for port in rule["ports"]]
-    assert reached == [6379, 53, 53]
-    (peer,) = egress[0]["to"]
-    assert all(selects(peer["podSelector"], labels_of(of)) for of in of_kind("StatefulSet").values())
-    assert of_kind("NetworkPolicy")["lockservice-shards"]["spec"].get("egress") is None
+    group = servers("shard") | servers("sentinel")
+    for name, of in group.items():
+        port = 26379 if name == "sentinel" else 6379
+        assert admits(name, port, replica)
+        assert all(admits(name, port, labels_of(other)) for other in group.values())
+        assert not admits(name, port, CLIENT)
+        assert not admits(name, port, CLIENT, CLIENT)
+        assert not admits(name, port, {"app.kubernetes.io/name": "prometheus"})
+        (container,) = pod_of(of)["containers"]
+        assert port in {exposed["containerPort"] for exposed in container["ports"]}
+
+
+def reached(workload: str, overlay: str = "production") -> set[tuple[str, int]]:
+    """Returns what a workload may call: names of others or ranges, each with the port; DNS, which all may, aside."""
+    running = workloads(overlay)
+    policies = [p["spec"] for p in of_kind("NetworkPolicy", overlay).values()]
+    rules = [
+        rule
+        for policy in policies
+        if selects(policy["podSelector"], labels_of(running[workload]))
+        for rule in policy["egress"]
+    ]
+    found = set()
+    for rule in rules:
+        ports = [port["port"] for port in rule["ports"]]
+        assert "to" in rule or ports == [53, 53]
+        for peer in rule.get("to", []):
+            names = [peer["ipBlock"]["cidr"]] if "ipBlock" in peer else _named(peer, running)
+            found |= {(name, port) for name in names for port in ports}
+    return found
+
+
+def _named(peer: Manifest, running: dict[str, Manifest]) -> list[str]:
+    return [name for name, of in running.items() if selects(peer["podSelector"], labels_of(of))]
+
+
+def test_everybody_calls_only_whom_it_needs() -> None:
+    """Replicas call shards and Sentinels, these call one another, and nobody calls anything else."""
+    shards = {(name, 6379) for name in SHARDS}
+    assert reached("lockservice") == shards | {("sentinel", 26379)}
+    assert shards | {("sentinel", 26379)} <= reached("redis-a")
+    assert {name for name, _ in reached("redis-a")} == {*SHARDS, "sentinel"}
+    assert reached("lockservice", "production-tls") == {("10.0.0.0/8", 6379)}
+
+
+@pytest.mark.parametrize("overlay", ["production", "production-tls"])
+def test_every_replica_is_scraped(overlay: str) -> None:
+    """The ServiceMonitor finds exactly one Service that has its port, and the rules are those of alerts.yaml."""
+    (monitor,) = of_kind("ServiceMonitor", overlay).values()
+    (endpoint,) = monitor["spec"]["endpoints"]
+    found = [
+        name
+        for name, service in of_kind("Service", overlay).items()
+        if selects(monitor["spec"]["selector"], service["metadata"]["labels"])
+        and endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+    ]
+    assert found == ["lockservice-headless"]
+    (rule,) = of_kind("PrometheusRule", overlay).values()
+    assert rule["spec"] == yaml.safe_load((DEPLOY / "prometheus/alerts.yaml").read_text())
+
+
+def test_the_rule_is_made_of_the_alerts() -> None:
+    """The committed PrometheusRule is what `make manifests` writes."""
+    folder = DEPLOY / "kustomize/components/monitoring"
+    written = subprocess.run(
+        [sys.executable, "-c", "import rules; print(rules.prometheus_rule(), end='')"],
+        cwd=DEPLOY,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert (folder / "prometheus_rule.yaml").read_text() == written, "run `make manifests` and commit the result"
+
+
+def test_nothing_is_rendered_twice() -> None:
+    """No overlay has two manifests of one kind and name."""
+    for overlay in OVERLAYS:
+        names = sorted((found["kind"], found["metadata"]["name"]) for found in manifests(overlay))
+        assert all(one != other for one, other in pairwise(names))

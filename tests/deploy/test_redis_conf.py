@@ -10,7 +10,7 @@ import grpc
 import pytest
 import redis
 
-from harness.manifests import DEPLOY, compose, of_kind, pod_of
+from harness.manifests import DEPLOY, compose, pod_of, servers
 from harness.redis_server import KINDS, RedisServer
 from harness.service import Service, until
 from lockservice.shards.script import MAP_NAMES, NAMES, load
@@ -188,7 +188,7 @@ def test_a_shard_has_twice_its_bound_of_memory() -> None:
     """The containers leave room for the copy that rewriting the log makes, as redis.conf asks."""
     (megabytes,) = re.findall(r"^maxmemory (\d+)mb$", (DEPLOY / "redis/redis.conf").read_text(), re.MULTILINE)
     assert int(megabytes) * 2 == 1024
-    for shard in of_kind("StatefulSet").values():
+    for shard in servers("shard").values():
         (container,) = pod_of(shard)["containers"]
         assert container["resources"]["limits"]["memory"] == "1Gi"
     shards = [of for name, of in compose()["services"].items() if name.startswith("redis")]

@@ -13,6 +13,8 @@ import yaml
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 Manifest = dict[str, Any]
 Labels = dict[str, str]
+PRODUCTION = "production"
+OVERLAYS = ("dev", PRODUCTION, "production-tls")
 
 
 def program(name: str) -> str:
@@ -25,20 +27,31 @@ def program(name: str) -> str:
 
 
 @cache
-def _rendered() -> str:
-    command = [program("kubectl"), "kustomize", str(DEPLOY / "kustomize/base")]
+def rendered(overlay: str) -> str:
+    """Returns what kustomize makes of an overlay."""
+    command = [program("kubectl"), "kustomize", str(DEPLOY / "kustomize/overlays" / overlay)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def of_kind(kind: str) -> dict[str, Manifest]:
-    """Returns the manifests of a kind that kustomize gives, by name, fresh, so that a test may break them."""
-    found = (manifest for manifest in yaml.safe_load_all(_rendered()) if manifest["kind"] == kind)
-    return {manifest["metadata"]["name"]: manifest for manifest in found}
+def manifests(overlay: str) -> list[Manifest]:
+    """Returns the manifests of an overlay, fresh, so that a test may break them."""
+    return list(yaml.safe_load_all(rendered(overlay)))
 
 
-def workloads() -> dict[str, Manifest]:
+def of_kind(kind: str, overlay: str = PRODUCTION) -> dict[str, Manifest]:
+    """Returns the manifests of a kind, by name."""
+    return {found["metadata"]["name"]: found for found in manifests(overlay) if found["kind"] == kind}
+
+
+def workloads(overlay: str = PRODUCTION) -> dict[str, Manifest]:
     """Returns what runs pods, by name."""
-    return of_kind("Deployment") | of_kind("StatefulSet")
+    return of_kind("Deployment", overlay) | of_kind("StatefulSet", overlay)
+
+
+def servers(component: str, overlay: str = PRODUCTION) -> dict[str, Manifest]:
+    """Returns the StatefulSets of a component, "shard" or "sentinel", by name."""
+    label = "app.kubernetes.io/component"
+    return {name: of for name, of in of_kind("StatefulSet", overlay).items() if labels_of(of)[label] == component}
 
 
 def pod_of(workload: Manifest) -> Manifest:
@@ -68,10 +81,10 @@ def compose() -> Manifest:
 
 
 def environment(where: str) -> list[dict[str, str]]:
-    """Returns the environment that each replica of lockservice has, in "compose" or "kubernetes"."""
+    """Returns the environment that each replica of lockservice has, in "compose" or in an overlay."""
     if where == "compose":
         services = compose()["services"]
         return [of["environment"] for name, of in services.items() if name.startswith("lockservice")]
-    (container,) = pod_of(of_kind("Deployment")["lockservice"])["containers"]
-    maps = of_kind("ConfigMap")
+    (container,) = pod_of(of_kind("Deployment", where)["lockservice"])["containers"]
+    maps = of_kind("ConfigMap", where)
     return [maps[source["configMapRef"]["name"]]["data"] for source in container["envFrom"]]
