@@ -28,13 +28,13 @@ BIN = Path(sys.executable).parent
 class Process:
     """`lockservice serve` on its embedded default."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, *flags: str) -> None:
         self._log = Path(directory, "log").open("w+", encoding="utf-8")  # noqa: SIM115  open as long as the process
         addresses = ("--grpc-addr", "127.0.0.1:0", "--ops-addr", "127.0.0.1:0")
         settings = ("--data-dir", directory, "--embedded-shards", "1", "--log-format", "json")
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSERVICE_")}
         self._process = subprocess.Popen(
-            [BIN / "lockservice", "serve", *addresses, *settings], stderr=self._log, env=clean
+            [BIN / "lockservice", "serve", *addresses, *settings, *flags], stderr=self._log, env=clean
         )
         self.address = self._ready()
 
@@ -72,6 +72,12 @@ def service() -> Iterator[Process]:
         process = Process(directory)
         yield process
         process.end()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Process]:
+    """Starts another service, with flags of the test's own."""
+    return Process
 
 
 @pytest.fixture
