@@ -78,22 +78,22 @@ class Caller:
                 self.failures.append(f"{error.code()} {error.details()}")
 
 
-async def wait_through(balancer: Balancer, seconds: float) -> pb.AcquireResponse:
+async def wait_through(balancer: Balancer, resource: str, seconds: float) -> pb.AcquireResponse:
     """Waits so long for a lease that another holds, and gets it."""
     async with grpc.aio.insecure_channel(balancer.address) as channel:
         locks = pb_grpc.LockServiceStub(channel)
-        asked = pb.AcquireRequest(resource="order:1", owner="first", ttl=Duration(seconds=60))
+        asked = pb.AcquireRequest(resource=resource, owner="first", ttl=Duration(seconds=60))
         first = await locks.Acquire(asked)
-        request = pb.AcquireRequest(resource="order:1", owner="second", wait_timeout=Duration(seconds=50))
+        request = pb.AcquireRequest(resource=resource, owner="second", wait_timeout=Duration(seconds=50))
         waiting = asyncio.ensure_future(locks.Acquire(request))
         await asyncio.wait([waiting], timeout=seconds)
-        await locks.Release(pb.ReleaseRequest(resource="order:1", lease_id=first.lease.lease_id))
+        await locks.Release(pb.ReleaseRequest(resource=resource, lease_id=first.lease.lease_id))
         return await waiting
 
 
 async def test_waits_pass_through(site: Site, tmp_path: Path) -> None:
     """A call waits for as long as it likes; a balancer that ends calls after a time, as Envoy does, is noticed."""
-    assert (await wait_through(site.balancer, 1.5)).outcome == pb.ACQUIRE_OUTCOME_GRANTED
+    assert (await wait_through(site.balancer, "order:1", 1.5)).outcome == pb.ACQUIRE_OUTCOME_GRANTED
     config = configuration([replica.ready["grpc"] for replica in site.replicas])
     routes = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"][
         "route_config"
@@ -105,7 +105,7 @@ async def test_waits_pass_through(site: Site, tmp_path: Path) -> None:
     (tmp_path / "impatient").mkdir()
     async with Balancer(tmp_path / "impatient", config) as impatient:
         with pytest.raises(grpc.aio.AioRpcError, match="timeout"):
-            await wait_through(impatient, 1.5)
+            await wait_through(impatient, "order:2", 1.5)
 
 
 def test_the_configuration_is_accepted() -> None:
