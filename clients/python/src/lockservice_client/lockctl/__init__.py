@@ -3,7 +3,8 @@
 from lockservice_client.lockctl.calls import main
 from lockservice_client.lockctl.doctor import doctor
 from lockservice_client.lockctl.run import run
-from lockservice_client.lockctl.watch import shards, top, version
+from lockservice_client.lockctl.top import top
+from lockservice_client.lockctl.watch import shards, version
 
 __all__ = ["main"]
 

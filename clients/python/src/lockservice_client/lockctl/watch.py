@@ -1,16 +1,17 @@
-"""A look at the service: its shards, and a live table of its leases."""
+"""A look at the service: its shards, and its version."""
 
-import sys
-import time
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from lockservice_client import __version__, errors
-from lockservice_client.lockctl.session import SECONDS, Session, command
+from lockservice_client.lockctl.session import Session, command
 from lockservice_client.lockctl.verdicts import of_versions
 
-_TOP_LINES: Final = 30
+
+def shard_fields(shard: Any) -> dict[str, Any]:
+    """Writes a shard as nested fields."""
+    return {**shard._asdict(), "servers": [server._asdict() for server in shard.servers]}
 
 
 def _shard_line(shard: Any) -> str:
@@ -27,33 +28,7 @@ def shards(session: Session) -> None:
     """Show the shards."""
     with session.connect() as client:
         for shard in client.describe_shards():
-            session.show(shard._asdict(), _shard_line(shard))
-
-
-@click.command()
-@click.option("--interval", type=SECONDS, default=1.0, show_default=True, help="Seconds between looks.")
-@click.option("--prefix", default="", help="Only resources that begin with this.")
-@command
-def top(session: Session, interval: float, prefix: str) -> None:
-    """Show shards and the busiest resources, again and again; once when it is not on a terminal."""
-    live = sys.stdout.isatty() and not session.as_json
-    with session.connect() as client:
-        while True:
-            found = client.describe_shards()
-            locks = sorted(client.list_locks(prefix), key=lambda lock: -lock.queue_length)[:_TOP_LINES]
-            if live:
-                click.clear()
-            for shard in found:
-                session.show(shard._asdict(), _shard_line(shard))
-            for lock in locks:
-                owner = lock.holder.owner if lock.holder else "(kept for a retry)"
-                left = lock.holder.remaining if lock.holder else (lock.hold.remaining if lock.hold else 0.0)
-                session.show(
-                    lock._asdict(), f"{lock.queue_length:6} waiting  {left:7.1f} s  {lock.resource}  {owner}"
-                )
-            if not live:
-                return
-            time.sleep(interval)
+            session.show(shard_fields(shard), _shard_line(shard))
 
 
 @click.command()
