@@ -77,7 +77,22 @@ check-deploy: setup ## check the image's recipe, compose, the manifests, and the
 	$(call with,promtool,cd deploy/prometheus && promtool check config prometheus.yml && \
 	  promtool check rules alerts.yaml && promtool test rules alerts_test.yaml)
 
-.PHONY: manifests check-deploy
+# Tools that are built from Go modules. They take minutes, so that CI does without.
+check-helm: setup ## check the Helm chart with a helm that is built for it (3 minutes the first time)
+	@mkdir -p build/helm
+	cd tests/deploy/helm && go build -o $(CURDIR)/build/helm/helm helm.sh/helm/v3/cmd/helm
+	$(BIN)/pytest -q -m '' tests/deploy/test_chart.py
+
+CLUSTER := $(CURDIR)/build/cluster
+check-cluster: setup ## apply the manifests to a Kubernetes API server that is built for it (25 minutes the first time)
+	@mkdir -p $(CLUSTER)
+	cd tests/deploy/cluster && go build -p 2 -o $(CLUSTER)/kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
+	cd tests/deploy/cluster/crds && go tool controller-gen crd:allowDangerousTypes=true \
+	  paths=github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1 output:crd:dir=$(CLUSTER)
+	$(BIN)/pip install --quiet --disable-pip-version-check --group cluster
+	$(BIN)/pytest -q -m '' tests/deploy/test_cluster.py
+
+.PHONY: manifests check-deploy check-helm check-cluster
 
 demo: setup ## replay a flash sale without and with lockservice, and print both results side by side
 	$(BIN)/lockservice demo $(ARGS)

@@ -23,20 +23,11 @@ from harness.manifests import (
     servers,
     workloads,
 )
+from harness.schema import schema_problems
 
 CLIENT = {"lockservice-client": "true"}
 SHARDS = ["redis-a", "redis-b", "redis-c"]
 ON_EACH = pytest.mark.parametrize("overlay", OVERLAYS)
-
-
-def schema_problems(manifest: str, tmp_path: Path) -> str:
-    """Checks manifests against the schemas of Kubernetes, as `make check-deploy` does; returns what is said."""
-    file = tmp_path / "rendered.yaml"
-    file.write_text(manifest)
-    checker = Path(sys.executable).parent / "kubernetes-validate"
-    ran = subprocess.run([checker, "--strict", "--quiet", file], check=False, capture_output=True, text=True)
-    unknown = [line for line in (ran.stdout + ran.stderr).splitlines() if not line.startswith("WARN")]
-    return "\n".join(unknown) if ran.returncode else ""
 
 
 @ON_EACH
