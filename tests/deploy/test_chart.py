@@ -97,6 +97,14 @@ def test_what_stands_beside_is_that_of_the_overlays(kind: str) -> None:
     assert without_labels(ours) == without_labels(theirs)
 
 
+def test_its_dashboard_is_that_of_the_overlays() -> None:
+    """The ConfigMap that Grafana's sidecar looks for has the same in it."""
+    both = manifests("production"), rendered(SECURE)
+    theirs, ours = (one(found, "ConfigMap", "lockservice-dashboard") for found in both)
+    assert json.loads(ours["data"]["lockservice.json"]) == json.loads(theirs["data"]["lockservice.json"])
+    assert ours["metadata"]["labels"]["grafana_dashboard"] == theirs["metadata"]["labels"]["grafana_dashboard"]
+
+
 @pytest.mark.parametrize(("overlay", "values"), [("dev", PLAIN), ("production-tls", SECURE)])
 def test_its_settings_are_those_of_the_overlays(overlay: str, values: dict[str, Any]) -> None:
     """The variables are settings, and the same as kustomize gives, but for the shards."""

@@ -14,6 +14,7 @@ from harness.manifests import (
     OVERLAYS,
     Labels,
     Manifest,
+    compose,
     labels_of,
     manifests,
     of_kind,
@@ -292,6 +293,16 @@ def test_every_replica_is_scraped(overlay: str) -> None:
     assert found == ["lockservice-headless"]
     (rule,) = of_kind("PrometheusRule", overlay).values()
     assert rule["spec"] == yaml.safe_load((DEPLOY / "prometheus/alerts.yaml").read_text())
+
+
+@pytest.mark.parametrize("overlay", ["production", "production-tls"])
+def test_the_dashboard_is_there(overlay: str) -> None:
+    """The ConfigMap that Grafana's sidecar looks for has the dashboard that compose mounts."""
+    found = of_kind("ConfigMap", overlay)["lockservice-dashboard"]
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    mounted = dict(volume.split(":")[:2] for volume in compose()["services"]["grafana"]["volumes"])
+    assert mounted["./grafana/dashboards"] == "/var/lib/grafana/dashboards"
+    assert found["data"]["lockservice.json"] == (DEPLOY / "grafana/dashboards/lockservice.json").read_text()
 
 
 def test_the_rule_is_made_of_the_alerts() -> None:
