@@ -76,7 +76,7 @@ def read(text: str) -> AuthFile:
     """Reads the file's text. Raises AuthFileError."""
     try:
         found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise AuthFileError(f"no TOML: {error}") from error
     _known_only("the file", found, {"credential", "namespace"})
     tables = found.get("credential")

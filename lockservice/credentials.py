@@ -125,7 +125,9 @@ class Credentials:
         """Takes over each new version of the file, until it is cancelled."""
         while True:
             await asyncio.sleep(AUTH_FILE_MS / 1000)
-            self.look()
+            if self._sign() != self._signature:
+                # A long file takes longer to read than other calls should wait.
+                await asyncio.to_thread(self.look)
 
     def look(self) -> None:
         """Takes over the file if it has changed and can be used."""
@@ -135,7 +137,7 @@ class Credentials:
         self._signature = signature
         try:
             self._take_over(_load(self._path))
-        except (AuthFileError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  no file, whatever is in it, may end the following of later ones
             log.error(  # noqa: TRY400  the message says it all
                 "auth file is not usable, the last good one stays in force",
                 extra={"file": str(self._path), "problem": str(error)},

@@ -76,7 +76,10 @@ class Denied(LockServiceError):
 
     Attributes:
         resource: the name that it was about; empty when it was about none.
+        who: the credential, when the call was refused before its method knew it.
     """
+
+    who = ""
 
     def __init__(self, message: str, resource: str = "") -> None:
         super().__init__(message)

@@ -57,6 +57,28 @@ async def test_what_is_written(shards: list[str], tmp_path: Path, caplog: pytest
     assert "bearer token" in unknown["reason"]
 
 
+async def test_who_is_known_is_named_though_the_call_got_nowhere(
+    shards: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So for a role that is missing, and for calls that are too many, whose lines are those of their caller."""
+    auth = AuthFile(tmp_path)
+    auth.add("shop", "shop", roles=["worker"])
+    auth.limit("shop", calls_a_second=1)
+    async with Service(shards, auth_file=auth.path) as running, Caller(running.server, auth.tokens["shop"]) as shop:
+        await refused(shop.inspect())
+        admission = running.server._admission
+        assert admission is not None
+        # All calls come in one moment, however slow the machine is.
+        admission.quotas._clock = lambda: 0.0
+        await shop.grant()
+        await refused(shop.acquire())
+    role, rate = _lines(caplog)
+    assert (role["principal"], role["method"]) == ("shop", "Inspect")
+    assert (rate["principal"], rate["method"]) == ("shop", "Acquire")
+    assert "role operator" in role["reason"]
+    assert "1 calls a second" in rate["reason"]
+
+
 async def test_a_force_release_without_credentials_is_written_too(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -78,6 +78,7 @@ def test_the_whole_of_it() -> None:
         (GOOD + GOOD, "the same name"),
         (GOOD + GOOD.replace('name = "shop"', 'name = "other"', 1), "the same token-sha256"),
         (GOOD + "namespace = 1", "no TOML"),
+        ("x = " + "[" * 100_000, "no TOML"),
         (GOOD + "[namespace.shap]\nleases = 1", "did you mean shop?"),
         (GOOD + "[namespace.shop]\nlease = 1", "did you mean leases?"),
         (GOOD + "[namespace.shop]\nleases = 0", "a number from 1"),

@@ -62,7 +62,11 @@ class Gate:
         if credentials is None:
             return EVERYBODY
         caller = self.identify(context, credentials)
-        self._admission.quotas.call(caller.namespace, keeps=self._method in _KEEPING)
+        try:
+            self._admission.quotas.call(caller.namespace, keeps=self._method in _KEEPING)
+        except Denied as error:
+            error.who = caller.name
+            raise
         return caller
 
     def identify(self, context: "Context", credentials: Credentials) -> Principal:
@@ -70,7 +74,9 @@ class Gate:
         token = _token(context)
         caller = credentials.identify(token, _identities(context) if token is None else ())
         if self._role not in caller.roles:
-            raise ResourceForbidden(f"this credential has not the role {self._role}, which {self._method} needs")
+            error = ResourceForbidden(f"this credential has not the role {self._role}, which {self._method} needs")
+            error.who = caller.name
+            raise error
         return caller
 
     def tell(self, error: Exception, context: "Context", caller: Principal | None, method: str = "") -> None:
@@ -83,7 +89,7 @@ class Gate:
             method: what was called, if it was not this one.
         """
         if isinstance(error, Denied):
-            name = caller.name if caller is not None else ""
+            name = caller.name if caller is not None else error.who
             self._admission.audit.refused(name, method or self._method, error.resource, str(error), context.peer())
 
     def of_stream(self, context: "Context", caller: Principal) -> "StreamGate":
