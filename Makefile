@@ -124,6 +124,9 @@ clients: setup ## build and test the clients; `make clients LANGUAGES="go node"`
 bench-clients: setup ## the figures of the clients side by side; `make clients` builds them
 	$(BIN)/python -m lockservice_stand bench $(LANGUAGES)
 
+test-rolling: setup ## restart three replicas one by one under 500 calls/s of all clients, which `make clients` builds (1 minute)
+	$(BIN)/python -m lockservice_stand roll $(LANGUAGES)
+
 lint: setup ## check style, types and the direction of imports
 	@mkdir -p build
 	$(BIN)/ruff check .
@@ -133,4 +136,4 @@ lint: setup ## check style, types and the direction of imports
 
 check: verify-generated lint-proto breaking lint check-deploy test ## what CI runs
 
-.PHONY: demo bench docs serve test test-faults lock-set clients bench-clients lint check
+.PHONY: demo bench docs serve test test-faults lock-set clients bench-clients test-rolling lint check

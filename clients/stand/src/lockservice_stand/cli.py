@@ -12,7 +12,7 @@ import click
 from aiohttp import web
 from rich.console import Console
 
-from lockservice_stand import clients, figures, runner
+from lockservice_stand import clients, figures, rolling, runner
 from lockservice_stand.clients import Plan
 from lockservice_stand.control import Control
 
@@ -47,6 +47,18 @@ def bench(languages: tuple[str, ...], rounds: int) -> None:
     console = Console()
     plans = [plan for plan in _chosen(console, languages, clients.CLIENTS) if plan.bench]
     console.print(figures.table(figures.measure(console, plans, rounds)))
+
+
+@main.command()
+@click.argument("languages", nargs=-1)
+@click.option("--drain-delay", default="5s", show_default=True, help="As the manifests ship it.")
+def roll(languages: tuple[str, ...], drain_delay: str) -> None:
+    """Restart three replicas one by one while clients call. They must have been built by `run`."""
+    console = Console()
+    plans = [plan for plan in _chosen(console, languages, clients.CLIENTS) if plan.steady]
+    all_said = asyncio.run(rolling.roll(console, plans, drain_delay))
+    console.print(rolling.table(all_said))
+    sys.exit(0 if all(map(rolling.good, all_said)) else 1)
 
 
 def _chosen(console: Console, languages: tuple[str, ...], directory: Path) -> list[Plan]:

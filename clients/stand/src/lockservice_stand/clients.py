@@ -21,6 +21,7 @@ class Plan(NamedTuple):
         test: installs and tests it.
         junit: where results are, as a pattern.
         bench: prints a line of figures; empty: nothing does.
+        steady: calls at a steady rate until its input ends; empty: nothing does.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Plan(NamedTuple):
     test: list[str]
     junit: str
     bench: str
+    steady: str
 
     @property
     def missing(self) -> str:
@@ -57,4 +59,5 @@ def _plan(path: Path) -> Plan:
         test=said["test"],
         junit=said["junit"],
         bench=said.get("bench", ""),
+        steady=said.get("steady", ""),
     )

@@ -127,9 +127,12 @@ class Service:
         replicas: how many.
         tls: what they ask for.
         certificates: theirs.
+        flags: more of theirs.
     """
 
-    def __init__(self, directory: Path, *, replicas: int, tls: Tls, certificates: Certificates) -> None:
+    def __init__(
+        self, directory: Path, *, replicas: int, tls: Tls, certificates: Certificates, flags: Sequence[str] = ()
+    ) -> None:
         self.hosts = [f"127.0.0.{number}" for number in range(1, replicas + 1)]
         self.port = free_port(self.hosts)
         self._directory = directory
@@ -139,9 +142,9 @@ class Service:
             "--appendonly", "no", "--maxmemory-policy", "noeviction", log=directory / "redis.log",
         )  # fmt: skip
         _reach(path)
-        flags = ["--shard", f"unix://{path}", *_tls_flags(tls, certificates)]
+        words = ["--shard", f"unix://{path}", *_tls_flags(tls, certificates), *flags]
         self.replicas = [
-            Replica(f"{host}:{self.port}", flags, directory / f"replica-{host}.log") for host in self.hosts
+            Replica(f"{host}:{self.port}", words, directory / f"replica-{host}.log") for host in self.hosts
         ]
 
     def start(self) -> None:
