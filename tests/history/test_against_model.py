@@ -17,6 +17,7 @@ from lockservice.audit import Audit
 from lockservice.guarantee import Guarantees
 from lockservice.lease import AcquireAsk, Grant, Held
 from lockservice.metrics import Metrics
+from lockservice.quotas import Quotas
 from lockservice.replica import Replica
 
 RESOURCE = "order:1001"
@@ -63,6 +64,7 @@ class History(RuleBasedStateMachine):
             waiters_per_replica=100,
             metrics=Metrics(CollectorRegistry()),
             audit=Audit(),
+            quotas=Quotas(None),
         )
         await replica.start()
         return replica

@@ -16,6 +16,7 @@ from lockservice.audit import Audit
 from lockservice.guarantee import Guarantees
 from lockservice.lease import Claim, DedupeAsk
 from lockservice.metrics import Metrics
+from lockservice.quotas import Quotas
 from lockservice.replica import Replica
 
 KEY = "shopify:webhook:1"
@@ -56,6 +57,7 @@ class ClaimHistory(RuleBasedStateMachine):
             waiters_per_replica=100,
             metrics=Metrics(CollectorRegistry()),
             audit=Audit(),
+            quotas=Quotas(None),
         )
         await replica.start()
         return replica
