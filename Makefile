@@ -124,6 +124,28 @@ clients: setup ## build and test the clients; `make clients LANGUAGES="go node"`
 bench-clients: setup ## the figures of the clients side by side; `make clients` builds them
 	$(BIN)/python -m lockservice_stand bench $(LANGUAGES)
 
+# What is shipped and nothing else: no tools, no tests.
+build/shipped: pyproject.toml clients/python/pyproject.toml
+	rm -rf $@ && python3 -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check --upgrade pip
+	$@/bin/pip install --quiet --disable-pip-version-check '.[embedded]' ./clients/python
+
+build/supply: pyproject.toml
+	rm -rf $@ && python3 -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	$@/bin/pip install --quiet --disable-pip-version-check --group supply
+
+audit: build/shipped build/supply ## ask the vulnerability databases that can be reached about all that is shipped
+	.ci/audit
+
+sbom: build/shipped build/supply ## write what the service and the clients ship with, as CycloneDX, to build/sbom-*.json
+	build/supply/bin/cyclonedx-py environment build/shipped/bin/python -o build/sbom-python.json
+	$(call with,npm,cd clients/node && npx --yes @cyclonedx/cyclonedx-npm@4.1.0 --omit dev --output-file ../../build/sbom-node.json)
+	$(call with,go,cd clients/go && \
+	  go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.9.0 mod -json -output ../../build/sbom-go.json)
+	$(call with,mvn,cd clients/java && mvn -q -B -ntp org.cyclonedx:cyclonedx-maven-plugin:2.9.1:makeBom \
+	  -DoutputFormat=json -DoutputName=sbom-java -DoutputDirectory=../../build)
+
 test-rolling: setup ## restart three replicas one by one under 500 calls/s of all clients, which `make clients` builds (1 minute)
 	$(BIN)/python -m lockservice_stand roll $(LANGUAGES)
 
@@ -136,4 +158,4 @@ lint: setup ## check style, types and the direction of imports
 
 check: verify-generated lint-proto breaking lint check-deploy test ## what CI runs
 
-.PHONY: demo bench docs serve test test-faults lock-set clients bench-clients test-rolling lint check
+.PHONY: demo bench docs serve test test-faults lock-set clients bench-clients audit sbom test-rolling lint check
