@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from harness.service import Service, reason_of, refused, until
 from harness.stream import Stream, acquire, reason
 from harness.tenant import AuthFile, Authority, Caller
+from lockservice.auth_file import ROLES
 from lockservice.credentials import Credentials, Principal, new_token
 from lockservice.v1 import lockservice_pb2 as pb
 
@@ -136,6 +138,20 @@ async def test_roles(guarded: Service, auth: AuthFile) -> None:
         assert _is(await refused(operator.locks.Session().read()), *FORBIDDEN)
         assert (await operator.inspect("order:1")).lock.holder.owner == "worker"
         assert (await operator.admin.ForceRelease(force)).released
+
+
+async def test_a_role_that_everybody_has_would_be_noticed(
+    guarded: Service, auth: AuthFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broken variant: whoever is known has both roles."""
+    identify = Credentials.identify
+
+    def with_both(self: Credentials, *presented: Any) -> Principal:
+        return replace(identify(self, *presented), roles=ROLES)
+
+    monkeypatch.setattr(Credentials, "identify", with_both)
+    with pytest.raises(AssertionError, match="answered"):
+        await test_roles(guarded, auth)
 
 
 async def test_prefixes_hold_for_every_method(guarded: Service, auth: AuthFile) -> None:
