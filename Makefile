@@ -84,13 +84,13 @@ check-helm: setup ## check the Helm chart with a helm that is built for it (3 mi
 	$(BIN)/pytest -q -m '' tests/deploy/test_chart.py
 
 CLUSTER := $(CURDIR)/build/cluster
-check-cluster: setup ## apply the manifests to a Kubernetes API server that is built for it (25 minutes the first time)
+check-cluster: setup ## apply the manifests to a Kubernetes API server that is built for it, hand a shard over (25 minutes the first time)
 	@mkdir -p $(CLUSTER)
 	cd tests/deploy/cluster && go build -p 2 -o $(CLUSTER)/kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
 	cd tests/deploy/cluster/crds && go tool controller-gen crd:allowDangerousTypes=true \
 	  paths=github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1 output:crd:dir=$(CLUSTER)
 	$(BIN)/pip install --quiet --disable-pip-version-check --group cluster
-	$(BIN)/pytest -q -m '' tests/deploy/test_cluster.py
+	$(BIN)/pytest -q -m '' tests/deploy/test_cluster.py tests/deploy/test_sentinel_shards.py
 
 .PHONY: manifests check-deploy check-helm check-cluster
 
