@@ -124,6 +124,9 @@ clients: setup ## build and test the clients; `make clients LANGUAGES="go node"`
 bench-clients: setup ## the figures of the clients side by side; `make clients` builds them
 	$(BIN)/python -m lockservice_stand bench $(LANGUAGES)
 
+bench-tls: setup ## what TLS costs unary calls, in turns with calls in the clear (1 minute)
+	$(BIN)/python -m lockservice_stand tls
+
 # What is shipped and nothing else: no tools, no tests.
 build/shipped: pyproject.toml clients/python/pyproject.toml
 	rm -rf $@ && python3 -m venv $@
@@ -158,4 +161,4 @@ lint: setup ## check style, types and the direction of imports
 
 check: verify-generated lint-proto breaking lint check-deploy test ## what CI runs
 
-.PHONY: demo bench docs serve test test-faults lock-set clients bench-clients audit sbom test-rolling lint check
+.PHONY: demo bench docs serve test test-faults lock-set clients bench-clients bench-tls audit sbom test-rolling lint check

@@ -12,7 +12,7 @@ import click
 from aiohttp import web
 from rich.console import Console
 
-from lockservice_stand import clients, figures, rolling, runner
+from lockservice_stand import clients, figures, rolling, runner, tls
 from lockservice_stand.clients import Plan
 from lockservice_stand.control import Control
 
@@ -59,6 +59,24 @@ def roll(languages: tuple[str, ...], drain_delay: str) -> None:
     all_said = asyncio.run(rolling.roll(console, plans, drain_delay))
     console.print(rolling.table(all_said))
     sys.exit(0 if all(map(rolling.good, all_said)) else 1)
+
+
+@main.command("tls")
+@click.option("--rounds", type=click.IntRange(1, 50), default=7, help="Of which medians are taken.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=2.0, help="Of each measurement.")
+def cost_of_tls(rounds: int, seconds: float) -> None:
+    """Measure what TLS costs unary calls."""
+    console = Console()
+    medians = asyncio.run(tls.measure(console, rounds, seconds))
+    clear = medians[""]
+    for kind, what in (("", "in the clear"), ("server", "TLS"), ("mutual", "TLS with client certificates")):
+        found = medians[kind]
+        slower, dearer = 1 - found.operations_s / clear.operations_s, found.processor_us / clear.processor_us - 1
+        verdict = "" if slower < tls.COST_MAX else f", NOT under {tls.COST_MAX:.0%}"
+        console.print(
+            f"{what}: {found.operations_s:,.0f} operations/s ({slower:.1%} less{verdict}), "
+            f"{found.processor_us:.0f} µs of the replica's processor time each ({dearer:+.1%})"
+        )
 
 
 def _chosen(console: Console, languages: tuple[str, ...], directory: Path) -> list[Plan]:

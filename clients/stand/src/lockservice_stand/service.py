@@ -87,6 +87,14 @@ class Replica:
             time.sleep(_LOOK_S)
         raise RuntimeError(f"the replica does not get ready:\n{self._log.read_text(encoding='utf-8')}")
 
+    @property
+    def processor_s(self) -> float:
+        """Processor time that it has used, from /proc."""
+        assert self._process is not None
+        said = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8")
+        user, system = said.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def kill(self) -> None:
         """Ends it at once."""
         self._signal(signal.SIGKILL)
