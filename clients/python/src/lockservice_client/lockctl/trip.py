@@ -14,7 +14,7 @@ _TTL_S: Final = 5.0
 
 def lease(session: Session, resource: str) -> Finding:
     """Takes a lease a few times, and says how long each step takes in the middle of them."""
-    advice = "see the ERROR reason above in the runbook (deploy/README.md), and the replica's log"
+    advice = "look the reason up in the runbook (deploy/runbook.md), and see the replica's log"
     try:
         with session.connect("lockctl doctor") as client:
             steps = sorted(_trip(client, resource) for _ in range(_TRIPS))
