@@ -1,78 +1,11 @@
 """Who sees what on the console, and which requests are refused, over real HTTP."""
 
-import hashlib
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-from prometheus_client import CollectorRegistry
-from prometheus_client.registry import Collector
 
+from console.guarded import BOSS, CARTS, SHOP, Guarded
 from console.visitor import Visitor
 from harness.service import Service
-from lockservice.audit import Audit
-from lockservice.console.access import Access
-from lockservice.console.routes import Console
-from lockservice.console.source import Here
-from lockservice.credentials import Credentials
 from lockservice.lease import AcquireAsk, Grant
-from lockservice.ops import Ops
-
-BOSS, CARTS, SHOP = (character * 43 for character in "bcs")
-AUTH = f"""
-[[credential]]
-name = "boss"
-namespace = ""
-token-sha256 = ["{hashlib.sha256(BOSS.encode()).hexdigest()}"]
-roles = ["operator"]
-
-[[credential]]
-name = "carts"
-namespace = ""
-token-sha256 = ["{hashlib.sha256(CARTS.encode()).hexdigest()}"]
-prefixes = ["cart:"]
-
-[[credential]]
-name = "shop"
-namespace = "shop"
-token-sha256 = ["{hashlib.sha256(SHOP.encode()).hexdigest()}"]
-roles = ["worker", "operator"]
-"""
-
-
-class Guarded:
-    """A console with credentials on the shards of a service."""
-
-    def __init__(self, service: Service, file: Path) -> None:
-        file.write_text(AUTH)
-        self.credentials = Credentials(file)
-        self.file = file
-        self.audit = Audit()
-        replica = service.server._replica
-        assert replica is not None
-        replica.inspection._audit = self.audit
-        access = Access("127.0.0.1:0", insecure=False, credentials=self.credentials)
-        source = Here(replica.shard_map, replica.inspection, self.audit)
-        self.ops = Ops("127.0.0.1:0", self.metrics, self.problems, Console(source, access, self.problems))
-        self.address = ""
-
-    async def metrics(self) -> Collector:
-        return CollectorRegistry()
-
-    async def problems(self) -> list[str]:
-        return []
-
-    def visitor(self, token: str = "", **headers: str) -> Visitor:
-        return Visitor(self.address, token, **headers)
-
-
-@pytest.fixture
-async def guarded(service: Service, tmp_path: Path) -> AsyncIterator[Guarded]:
-    """A console with three credentials."""
-    made = Guarded(service, tmp_path / "auth.toml")
-    made.address = await made.ops.start()
-    yield made
-    await made.ops.stop()
 
 
 async def test_everybody_on_this_machine_is_an_operator(service: Service) -> None:
@@ -233,15 +166,13 @@ async def test_a_token_that_ends_ends_what_it_watches(guarded: Guarded) -> None:
     """Who is taken out of the file sees no further picture."""
     async with (
         guarded.visitor(CARTS) as visitor,
-        visitor._session.get(f"http://{guarded.address}/console/feed") as feed,
+        visitor._session.get(f"http://{guarded.server.ops_addr}/console/feed") as feed,
     ):
         await feed.content.readuntil(b"event: picture")
-        guarded.file.write_text(
-            AUTH.replace("carts", "others").replace(hashlib.sha256(CARTS.encode()).hexdigest(), "0" * 64)
-        )
-        guarded.credentials.look()
+        guarded.withdraw(CARTS)
         rest = await feed.content.read()
-    assert rest.count(b"event: picture") <= 1
+    # The file is looked at twice a second.
+    assert rest.count(b"event: picture") <= 2
 
 
 async def test_the_page_runs_nothing_of_others(service: Service) -> None:
