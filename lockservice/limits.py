@@ -106,8 +106,11 @@ AUDIT_EVENTS_KEPT: Final = 200
 AUDIT_CALLERS_MAX: Final = 2 * CREDENTIALS_MAX
 
 # The console looks again after this long while somebody watches, so that a new lock shows within a second ...
-CONSOLE_LOOK_MS: Final = 750
-# ... at so many leases of each bucket, or at more where all shards together have few.
+CONSOLE_LOOK_MS: Final = 600
+# ... at so many buckets in which something was granted since, and at so many others, all in turn;
+CONSOLE_GRANTED_BUCKETS: Final = 64
+CONSOLE_OTHER_BUCKETS: Final = 32
+# and at so many leases of each bucket, or at more where all shards together have few.
 CONSOLE_LOOKS: Final = 4
 CONSOLE_FEW_LOCKS: Final = 1_024
 CONSOLE_LOOKS_FEW: Final = 32

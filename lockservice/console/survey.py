@@ -1,13 +1,15 @@
 """Looks through the buckets for the console, a bounded part of them at a time.
 
-Each look asks every bucket how much is in it, and walks a few leases further in it. What has been found to be held
+Each look asks every bucket for its last fencing token, then some of those in which something was granted, and a few
+others in turn, how much is in them, and walks a few leases further in each. What has been found to be held
 longest, or waited for most, is looked at again each time; anything else comes back only if it exceeds that.
 So a look costs the same with a hundred thousand leases as with a thousand: it only takes longer until all were seen.
 """
 
 import asyncio
+import contextlib
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
@@ -19,9 +21,11 @@ from lockservice.limits import (
     CONSOLE_BUSIEST,
     CONSOLE_ENDED,
     CONSOLE_FEW_LOCKS,
+    CONSOLE_GRANTED_BUCKETS,
     CONSOLE_LONGEST,
     CONSOLE_LOOKS,
     CONSOLE_LOOKS_FEW,
+    CONSOLE_OTHER_BUCKETS,
     CONSOLE_WAITERS,
     INSPECT_WAITERS_MAX,
 )
@@ -67,11 +71,18 @@ class Findings(NamedTuple):
 class _Bucket:
     """What is known of a bucket, and how far the walk through it has come."""
 
-    __slots__ = ("ended_ms", "holds", "locks", "passed", "waiting", "waiting_passed")
+    __slots__ = ("ended_ms", "holds", "locks", "passed", "shard", "token", "waiting", "waiting_passed")
 
     def __init__(self) -> None:
+        self.shard = ""
+        self.token: bytes | None = None
         self.locks = self.holds = self.waiting = 0
         self.passed = self.waiting_passed = self.ended_ms = 0
+
+    def forget(self) -> None:
+        """It cannot be looked at now."""
+        self.locks = self.holds = self.waiting = 0
+        self.token = None
 
     def take(self, locks: int, holds: int, looked: int, queued: int, looks: int) -> None:
         self.locks, self.holds = locks, holds
@@ -96,6 +107,8 @@ class Survey:
         self._namespace = namespace
         self._prefixes = "\n".join(name_prefix(namespace, prefix) for prefix in prefixes)
         self._buckets = [_Bucket() for _ in range(BUCKETS)]
+        self._next = 0
+        self._looked = False
         self._longest: list[Seen] = []
         self._busiest: list[Seen] = []
         self._ended: deque[Ended] = deque(maxlen=CONSOLE_ENDED)
@@ -112,8 +125,10 @@ class Survey:
             "held_ms_min": -1 if len(self._longest) < CONSOLE_LONGEST else self._longest[-1].lock.held_ms or 0,
             "queued_min": 0 if len(self._busiest) < CONSOLE_BUSIEST else self._busiest[-1].lock.queue_length + 1,
         }
+        buckets = await self._choose() | named.keys() if self._looked else range(BUCKETS)
+        self._looked = True
         answers = await asyncio.gather(
-            *(self._ask(bucket, named.get(bucket, {}), looks, **bounds) for bucket in range(BUCKETS))
+            *(self._ask(bucket, named.get(bucket, {}), looks, **bounds) for bucket in buckets)
         )
         return self._judge([answer for answer in answers if answer], looks)
 
@@ -125,6 +140,28 @@ class Survey:
             shard, bucket, [name], 0, held_ms_min=0, queued_min=0, waiters_max=INSPECT_WAITERS_MAX, after_ms=_NEVER_MS
         )
         return self._seen(shard, reply[5][0])
+
+    async def _choose(self) -> set[int]:
+        """Returns the buckets to look at: some of those in which something was granted, and a few in turn."""
+        reading: dict[int, asyncio.Future[Any]] = {}
+        for bucket in range(BUCKETS):
+            with contextlib.suppress(LockServiceError):
+                reading[bucket] = self._map.pick(bucket).last_token(bucket)
+        tokens = dict(zip(reading, await asyncio.gather(*reading.values(), return_exceptions=True), strict=True))
+        granted = []
+        for bucket, known in enumerate(self._buckets):
+            token = tokens.get(bucket)
+            if not isinstance(token, bytes):
+                known.forget()
+            elif token != known.token:
+                granted.append((bucket - self._next) % BUCKETS)
+        first, self._next = self._next, (self._next + CONSOLE_OTHER_BUCKETS) % BUCKETS
+        turns = {*sorted(granted)[:CONSOLE_GRANTED_BUCKETS], *range(CONSOLE_OTHER_BUCKETS)}
+        chosen = {(first + turn) % BUCKETS for turn in turns}
+        for bucket in chosen:
+            # What was granted in the others is still new at the next look.
+            self._buckets[bucket].token = tokens.get(bucket)
+        return chosen
 
     async def _ask(
         self, bucket: int, named: Iterable[str], looks: int, *, held_ms_min: int, queued_min: int
@@ -138,7 +175,7 @@ class Survey:
                 waiters_max=CONSOLE_WAITERS, after_ms=known.ended_ms,
             )  # fmt: skip
         except LockServiceError:
-            known.locks = known.holds = known.waiting = 0
+            known.forget()
             return None
         return bucket, shard, reply
 
@@ -153,15 +190,12 @@ class Survey:
         return await shard.run("survey", bucket, arguments)
 
     def _judge(self, answers: Iterable[tuple[int, Shard, Reply]], looks: int) -> Findings:
-        locks: dict[str, int] = {shard.name: 0 for shard in self._map.shards}
-        waiting = dict(locks)
         found, ended = [], []
         for bucket, shard, reply in answers:
             _, held, holds, looked, queued, resources, ends = reply
             known = self._buckets[bucket]
             known.take(int(held), int(holds), int(looked), int(queued), looks)
-            locks[shard.name] = locks.get(shard.name, 0) + known.locks
-            waiting[shard.name] = waiting.get(shard.name, 0) + known.waiting
+            known.shard = shard.name
             found += [self._seen(shard, resource) for resource in resources]
             ended += [self._end(end) for end in ends]
             if ends:
@@ -171,6 +205,10 @@ class Survey:
         self._longest = heapq.nlargest(CONSOLE_LONGEST, used, key=lambda seen: seen.lock.held_ms or 0)
         self._busiest = heapq.nlargest(CONSOLE_BUSIEST, queued, key=lambda seen: seen.lock.queue_length)
         self._ended.extend(sorted(ended))
+        locks, waiting = Counter[str](), Counter[str]()
+        for known in self._buckets:
+            locks[known.shard] += known.locks
+            waiting[known.shard] += known.waiting
         return Findings(
             locks=locks,
             waiting=waiting,

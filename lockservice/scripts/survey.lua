@@ -1,6 +1,6 @@
 -- Shows the console a bucket: how much is in it, some of its resources, and the leases that were not released.
 -- Flags: no-writes
--- Needs: bucket lease queue
+-- Needs: bucket lease
 -- ARGV prefixes     beginnings of encoded names, a line each: no other resource is shown
 -- ARGV named        encoded names that are shown in any case, a line each
 -- ARGV first        how many of the leases and holds, in the order in which they end, are passed over
@@ -42,8 +42,9 @@ local function put(name, state, queued)
     local left = waiters_max - #resource + 3
     local members = left > 0 and redis.call('ZRANGE', bucket .. kind .. name, 0, left - 1) or {}
     for _, member in ipairs(members) do
-      local who = recall(name, string.sub(member, 18))
-      if who then
+      local packed = redis.call('HGET', bucket .. 'waiters:' .. name, string.sub(member, 18))
+      if packed then
+        local who = cmsgpack.unpack(packed)
         resource[#resource + 1] = {who.owner, whole(now_ms - who.since), who.version, who.after_version}
       end
     end

@@ -126,11 +126,18 @@ class Node:
         text = loaded.sha if command == "EVALSHA" else loaded.text
         return send(command, text, 1, BUCKET_PREFIXES[bucket], run_id, self._connecting.memory_ms, *values)
 
+    def read(self, *command: str | bytes | int) -> asyncio.Future[Any]:
+        """Sends a command that only reads. Raises ShardUnavailable: nothing was sent."""
+        return self._connected().call(*command)
+
     def send(self, *command: str | bytes | int) -> asyncio.Future[Any]:
         """Sends any command, whose reply is confirmed like a script's. Raises ShardUnavailable: nothing was sent."""
+        return self._connected().answer(*command)
+
+    def _connected(self) -> Pipeline:
         if self._pipeline is None or self.condition.problem:
             raise ShardUnavailable(f"shard {self.owner.name}: {self.condition.problem or 'not connected'}")
-        return self._pipeline.answer(*command)
+        return self._pipeline
 
     async def look(self) -> None:
         """Checks whether the Redis may be used, and returns when that is known."""
