@@ -105,6 +105,9 @@ docs: setup ## write the README's tables of settings and metrics again
 	  from lockservice.reference import fill_in; readme = Path("README.md"); \
 	  readme.write_text(fill_in(readme.read_text(), show_config))'
 
+screenshots: setup ## draw the README's pictures of the console (3 minutes; needs Chromium)
+	PYTHONPATH=tests $(BIN)/python -m console.screenshots
+
 serve: setup ## the service on the embedded default, until Ctrl-C
 	$(BIN)/lockservice serve
 
@@ -161,4 +164,4 @@ lint: setup ## check style, types and the direction of imports
 
 check: verify-generated lint-proto breaking lint check-deploy test ## what CI runs
 
-.PHONY: demo bench docs serve test test-faults lock-set clients bench-clients bench-tls audit sbom test-rolling lint check
+.PHONY: demo bench docs serve test test-faults lock-set clients bench-clients bench-tls audit sbom test-rolling lint check screenshots

@@ -29,7 +29,7 @@ from lockservice.limits import (
     CONSOLE_WAITERS,
     INSPECT_WAITERS_MAX,
 )
-from lockservice.shards.keys import name_prefix, place
+from lockservice.shards.keys import BUCKET_PREFIXES, name_prefix, place
 from lockservice.shards.shard import Reply, Shard
 from lockservice.shards.shard_map import ShardMap
 
@@ -146,7 +146,8 @@ class Survey:
         reading: dict[int, asyncio.Future[Any]] = {}
         for bucket in range(BUCKETS):
             with contextlib.suppress(LockServiceError):
-                reading[bucket] = self._map.pick(bucket).last_token(bucket)
+                node = self._map.pick(bucket).topology.by_bucket[bucket]
+                reading[bucket] = node.read("GET", BUCKET_PREFIXES[bucket] + b"token")
         tokens = dict(zip(reading, await asyncio.gather(*reading.values(), return_exceptions=True), strict=True))
         granted = []
         for bucket, known in enumerate(self._buckets):

@@ -14,7 +14,6 @@ from lockservice.limits import CLOCK_ERROR_MS_MAX, MOVING_MS, MOVING_MS_MAX
 from lockservice.shard_url import group
 from lockservice.shards import script
 from lockservice.shards.cluster import Cluster
-from lockservice.shards.keys import BUCKET_PREFIXES
 from lockservice.shards.node import Connecting, Node, Owner
 from lockservice.shards.pipeline import Pipeline, is_error
 from lockservice.shards.sentinel import Sentinel
@@ -198,10 +197,6 @@ class Shard:
             self.calls_timed += 1
             self._duration[verb].observe(elapsed)
         return reply
-
-    def last_token(self, bucket: int) -> asyncio.Future[Any]:
-        """Reads the last fencing token of a bucket, which rises with every grant in it. Raises ShardUnavailable."""
-        return self._by_bucket[bucket].read("GET", BUCKET_PREFIXES[bucket] + b"token")
 
     async def _insist(
         self, loaded: script.Script, bucket: int, values: Sequence[script.Argument], reply: Any

@@ -16,6 +16,9 @@ FLAGS = [
 ]
 
 
+_INTERFACE = "ERR_NETWORK_CHANGED"
+
+
 class Browser:
     """A browser with one page on a console.
 
@@ -29,6 +32,7 @@ class Browser:
         self._how = {"viewport": {"width": 1280, "height": 900}} | how
         self.asked: list[str] = []
         self.said: list[str] = []
+        self._broken_off = False
 
     async def __aenter__(self) -> Self:
         if CHROMIUM is None:
@@ -40,12 +44,19 @@ class Browser:
         context.set_default_timeout(10_000)
         self.page: Page = await context.new_page()
         self.page.on("request", self._note)
-        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("console", lambda message: self._hear(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         return self
 
     def _note(self, request: Request) -> None:
         self.asked.append(request.url)
+
+    def _hear(self, text: str) -> None:
+        # Another test has made a network interface, whereupon Chromium breaks off what it loads.
+        if _INTERFACE in text:
+            self._broken_off = True
+        else:
+            self.said.append(text)
 
     async def __aexit__(self, *_: object) -> None:
         await self._browser.close()
@@ -53,9 +64,12 @@ class Browser:
 
     async def open(self) -> Page:
         """Opens the console, and returns once it is live."""
-        await self.page.goto(f"{self.base}/")
-        await self.page.wait_for_selector("#state[data-state=live]")
-        return self.page
+        while True:
+            self._broken_off = False
+            await self.page.goto(f"{self.base}/", wait_until="load")
+            if not self._broken_off:
+                await self.page.wait_for_selector("#state[data-state=live]")
+                return self.page
 
     def elsewhere(self) -> list[str]:
         """Returns what was asked of any other host."""

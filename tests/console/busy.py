@@ -4,6 +4,7 @@ import asyncio
 import random
 from typing import Any
 
+from console.visitor import Visitor
 from harness.service import Service
 
 NAMES = ("order", "cart", "stock", "invoice", "refund")
@@ -40,7 +41,17 @@ class Busy:
                     )
                 )
                 await asyncio.sleep(0.15)
+        await self._end_badly()
         self._tasks += [asyncio.create_task(self._work(number)) for number in range(6)]
+
+    async def _end_badly(self) -> None:
+        async with Visitor(self._service.server.ops_addr) as visitor:
+            for resource, reason in (("invoice:5120", "its pod was evicted"), ("refund:88", "the bank's side hangs")):
+                lease = await self._service.grant(resource, "worker-5", ttl=60)
+                await asyncio.sleep(PAUSE_S)
+                await visitor.force(resource, lease.fencing_token, reason)
+        for number in range(4):
+            await self._service.grant(f"cart:{990 + number}", f"worker-{number}", ttl=0.4 + number / 5)
 
     async def _work(self, number: int) -> None:
         while True:
