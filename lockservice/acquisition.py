@@ -159,7 +159,7 @@ class Acquisition:
         if queued:
             self._locks.sweeper.expect(self._bucket, self._ask.ttl_ms)
         if handoff_us:
-            self._locks.metrics.handoff_duration.observe(int(handoff_us) / 1e6)
+            self._handed_off(int(handoff_us) / 1e6)
         return Grant(
             lease.decode(),
             token,
@@ -169,6 +169,13 @@ class Acquisition:
             waited_ms,
             self._waited,
         )
+
+    def _handed_off(self, seconds: float) -> None:
+        metrics = self._locks.metrics
+        metrics.handoff_duration.observe(seconds)
+        if metrics.tracing is not None:
+            metrics.tracing.event("handoff", seconds)
+            metrics.handoff_duration.mark(seconds, metrics.tracing.trace_id())
 
     async def _leave(self) -> None:
         """Tells Redis that the call has ended, for as long as Redis could still act on it."""

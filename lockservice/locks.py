@@ -57,6 +57,11 @@ class Locks:
         finally:
             elapsed = time.perf_counter() - started
             self.metrics.acquire_duration[outcome].observe(elapsed)
+            tracing = self.metrics.tracing
+            if tracing is not None:
+                self.metrics.acquire_duration[outcome].mark(elapsed, tracing.trace_id())
+                if waited:
+                    tracing.event("wait", elapsed)
             if waited:
                 self.metrics.wait_duration[outcome].observe(elapsed)
         return answer

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from lockservice import __version__
 from lockservice.tally import Count, Counter, Distribution, Histogram
+from lockservice.tracing import Tracing
 
 # The 10 ms at which operators shard further is a boundary of every latency histogram.
 CALL_BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30)
@@ -76,6 +77,8 @@ class CallMetrics:
         """Counts a call that ended with a code after a time."""
         if self._seconds is not None:
             self._seconds.observe(seconds)
+            if self._metrics.tracing is not None:
+                self._seconds.mark(seconds, self._metrics.tracing.trace_id())
         counter = self._codes.get(code)
         if counter is None:
             counter = self._codes[code] = self._metrics.grpc_handled.labels(*self._labels, _code_name(code))
@@ -83,10 +86,15 @@ class CallMetrics:
 
 
 class Metrics:
-    """All metrics of one replica, in one registry."""
+    """All metrics of one replica, in one registry.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    Attributes:
+        tracing: makes spans too, where somebody asks for them.
+    """
+
+    def __init__(self, registry: CollectorRegistry, tracing: Tracing | None = None) -> None:
         self.registry = registry
+        self.tracing = tracing
         self._of_grpc()
         self._of_locks()
         self._of_shards()

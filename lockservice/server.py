@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from functools import partial
 from typing import Final
@@ -11,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.registry import Collector
 
+from lockservice import tracing
 from lockservice.audit import Audit
 from lockservice.config import Settings
 from lockservice.console.routes import Console, Problems
@@ -64,6 +66,7 @@ class Server(Process):
         """
         metrics = self._metrics
         self._watch_certificates()
+        self._begin_tracing()
         credentials, audit = self._credentials(), Audit()
         quotas = Quotas(credentials, sharers=self._settings.workers)
         self._admission = Admission(credentials, quotas, audit)
@@ -124,6 +127,14 @@ class Server(Process):
         self.grpc_addr = f"{host}:{port}"
         await server.start()
         self._leave.push_async_callback(server.stop, 0)
+
+    def _begin_tracing(self) -> None:
+        try:
+            begun = self._metrics.tracing = tracing.begin(os.environ)
+        except tracing.TracingError as error:
+            raise StartError(str(error)) from error
+        if begun is not None:
+            self._leave.push_async_callback(asyncio.to_thread, begun.stop)
 
     def _watch_certificates(self) -> None:
         for of, path in (("server", self._settings.tls_cert), ("client_ca", self._settings.tls_client_ca)):

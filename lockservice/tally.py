@@ -5,7 +5,8 @@ event loop writes, an observation is an append to a list, and the list is sorted
 when somebody looks. Names, labels and the exposition stay prometheus_client's business.
 """
 
-from bisect import bisect_right
+import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from math import fsum
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 # So many observations are kept before they are sorted in, about 32 KB of them.
 _KEPT_MAX: Final = 4_096
@@ -34,13 +36,20 @@ class Count:
 class Distribution:
     """How many observations fell into each bucket. A bound belongs to the bucket below it, as in Prometheus."""
 
-    __slots__ = ("_bounds", "_new", "counts", "total")
+    __slots__ = ("_bounds", "_new", "counts", "exemplars", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
         self._new: list[float] = []
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+        self.exemplars: dict[int, Exemplar] = {}
+
+    def mark(self, value: float, trace_id: str) -> None:
+        """Remembers of which trace an observation was, the last one in each bucket; "": of none."""
+        if trace_id:
+            bucket = bisect_left(self._bounds, value)
+            self.exemplars[bucket] = Exemplar({"trace_id": trace_id}, value, time.time())
 
     def observe(self, value: float) -> None:
         """Adds an observation."""
@@ -135,9 +144,12 @@ class Histogram(_Family):
         bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
         for values, distribution in list(self._children.items()):
             distribution.fold()
-            upto, buckets = 0, []
-            for bound, count in zip(bounds, distribution.counts, strict=True):
+            upto = 0
+            buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+            for index, (bound, count) in enumerate(zip(bounds, distribution.counts, strict=True)):
                 upto += count
-                buckets.append((bound, float(upto)))
+                exemplar = distribution.exemplars.get(index)
+                # OpenMetrics alone writes the exemplar.
+                buckets.append((bound, float(upto), exemplar) if exemplar else (bound, float(upto)))
             family.add_metric(values, buckets=buckets, sum_value=distribution.total)
         return [family]

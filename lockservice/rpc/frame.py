@@ -21,11 +21,12 @@ _NO_MESSAGE: Final = "is not a message of this method"
 
 
 class Operation(NamedTuple):
-    """One operation: its id, the name of its kind, and its request or what is wrong with it."""
+    """One operation: its id, the name of its kind, its request or what is wrong with it, and its place in a trace."""
 
     id: int
     kind: str
     request: Any
+    traceparent: str = ""
 
 
 def reader(descriptor: Descriptor) -> Callable[[bytes], Message | LockServiceError]:
@@ -43,8 +44,12 @@ def reader(descriptor: Descriptor) -> Callable[[bytes], Message | LockServiceErr
     return read
 
 
-def operations(data: bytes) -> list[Operation]:
+def operations(data: bytes, *, traced: bool = False) -> list[Operation]:
     """Parses a SessionRequest.
+
+    Args:
+        data: the message.
+        traced: whether anybody wants to know to which traces the operations belong.
 
     Raises:
         InvalidField: not even its operations can be told apart.
@@ -53,14 +58,14 @@ def operations(data: bytes) -> list[Operation]:
         parsed = pb.SessionRequest.FromString(data).operations
     except DecodeError:
         return [_operation(part) for part in _parts("operations", data, pb.SessionRequest.DESCRIPTOR)]
-    return [_of(operation) for operation in parsed]
+    return [_of(operation, traced=traced) for operation in parsed]
 
 
-def _of(operation: pb.Operation) -> Operation:
+def _of(operation: pb.Operation, *, traced: bool = False) -> Operation:
     kind = operation.WhichOneof("kind")
     if kind is None:
         return Operation(operation.id, "", InvalidField("kind", "is unset, or not known to this server"))
-    return Operation(operation.id, kind, getattr(operation, kind))
+    return Operation(operation.id, kind, getattr(operation, kind), operation.traceparent if traced else "")
 
 
 def _operation(data: bytes) -> Operation:

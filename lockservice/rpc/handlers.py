@@ -20,12 +20,17 @@ from lockservice.logs import CALLER
 from lockservice.metrics import CallMetrics, Metrics
 from lockservice.rpc import frame
 from lockservice.rpc.admission import Admission, Gate, StreamGate
-from lockservice.rpc.status import TABLE, reason_of, status_of
+from lockservice.rpc.status import TABLE, code_of, reason_of, status_of
+from lockservice.tracing import Tracing
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Unary = Callable[[Any, Principal], Awaitable[Message]]
+Handle = Callable[[Message | LockServiceError, Context], Awaitable[Message]]
 Streaming = Callable[[Any, Principal], AsyncIterator[Message]]
 Sessions = Callable[[Context, StreamGate], Awaitable[None]]
+
+# The metadata in which a caller names its trace.
+_TRACE_CONTEXT: Final = frozenset({"traceparent", "tracestate"})
 
 
 def register(
@@ -54,8 +59,11 @@ def register(
             continue
         kind = _KINDS[method.client_streaming, method.server_streaming]
         calls = metrics.calls(service.full_name, method.name, kind.grpc_type)
+        handle = kind.wrap(behaviour, calls, admission.gate(method.name, role))
+        if metrics.tracing is not None and kind.wrap is _unary:
+            handle = _traced(handle, f"{service.full_name}/{method.name}", metrics.tracing)
         handlers[method.name] = kind.make(
-            kind.wrap(behaviour, calls, admission.gate(method.name, role)),
+            handle,
             # A session takes its messages apart itself, so that one bad operation does not end the stream.
             request_deserializer=None if method.client_streaming else frame.reader(method.input_type),
             response_serializer=lambda message: message.SerializeToString(),
@@ -63,9 +71,7 @@ def register(
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
 
-def _unary(
-    behaviour: Unary, calls: CallMetrics, gate: Gate
-) -> Callable[[Message | LockServiceError, Context], Awaitable[Message]]:
+def _unary(behaviour: Unary, calls: CallMetrics, gate: Gate) -> Handle:
     # What _measured does, written out: its generator would cost every call, and streams begin seldom.
     async def handle(request: Message | LockServiceError, context: Context) -> Message:
         calls.began()
@@ -89,6 +95,24 @@ def _unary(
         return response
 
     return handle
+
+
+def _traced(handle: Handle, method: str, tracing: Tracing) -> Handle:
+    async def traced(request: Message | LockServiceError, context: Context) -> Message:
+        metadata = context.invocation_metadata() or ()
+        parent = {name: str(value) for name, value in metadata if name in _TRACE_CONTEXT}
+        # gRPC's own exception for an aborted call does not say with which code.
+        with tracing.span(method, parent, lambda error: _code_told(error, context)):
+            return await handle(request, context)
+
+    return traced
+
+
+def _code_told(error: BaseException | None, context: Context) -> str:
+    told = context.code()
+    by_number = {code.value[0]: code for code in grpc.StatusCode}
+    code = told if isinstance(told, grpc.StatusCode) else by_number[told or 0]
+    return code_of(error) if code is grpc.StatusCode.OK else code.name
 
 
 def _streaming(

@@ -66,7 +66,7 @@ class LockService:
 
     async def Session(self, context: Context, gate: StreamGate) -> None:
         """Serves one stream of operations."""
-        session = Session(self._behaviours, context, gate, self._locks.metrics.errors)
+        session = Session(self._behaviours, context, gate, self._locks.metrics)
         self._sessions.add(session)
         self._locks.metrics.sessions.inc()
         try:

@@ -17,11 +17,10 @@ from google.rpc.status_pb2 import Status
 
 from lockservice.errors import Draining, InvalidField, LockServiceError, SessionLimit
 from lockservice.limits import FRAME_OPERATIONS_MAX, SESSION_OPERATIONS_MAX
-from lockservice.metrics import Children
+from lockservice.metrics import Metrics
 from lockservice.rpc.admission import StreamGate
 from lockservice.rpc.frame import Operation, operations
-from lockservice.rpc.status import reason_of, status_of
-from lockservice.tally import Count
+from lockservice.rpc.status import code_of, reason_of, status_of
 from lockservice.v1 import lockservice_pb2 as pb
 
 Behaviour = Callable[[Any, Any], Awaitable[Message]]
@@ -37,14 +36,13 @@ class Session:
         behaviours: the unary method of each kind of operation.
         context: of the stream, in the reading and writing style of grpc.aio.
         gate: is asked before each operation.
-        errors: counts what is refused, by its reason.
+        metrics: counts what is refused, and makes spans, where somebody asks for them.
     """
 
-    def __init__(
-        self, behaviours: Mapping[str, Behaviour], context: Any, gate: StreamGate, errors: Children[Count]
-    ) -> None:
+    def __init__(self, behaviours: Mapping[str, Behaviour], context: Any, gate: StreamGate, metrics: Metrics) -> None:
         self._behaviours = behaviours
-        self._errors = errors
+        self._errors = metrics.errors
+        self._tracing = metrics.tracing
         self._context = context
         self._gate = gate
         self._loop = asyncio.get_running_loop()
@@ -94,7 +92,7 @@ class Session:
 
     async def _read(self) -> None:
         while (data := await self._context.read()) is not grpc.aio.EOF:
-            for index, operation in enumerate(operations(data)):
+            for index, operation in enumerate(operations(data, traced=self._tracing is not None)):
                 self._take(index, operation)
             # Who does not read its results is not read from either.
             while self._unsent > SESSION_OPERATIONS_MAX:
@@ -102,7 +100,7 @@ class Session:
                 await self._moved.wait()
 
     def _take(self, index: int, operation: Operation) -> None:
-        number, kind, request = operation
+        number, kind, request, traceparent = operation
         if kind == "cancel":
             self._cancel(request.id)
         elif index >= FRAME_OPERATIONS_MAX:
@@ -116,9 +114,9 @@ class Session:
         elif number in self._open:
             self._refuse(number, InvalidField("id", "is that of an operation which is still open"))
         else:
-            self._begin(number, kind, request)
+            self._begin(number, kind, request, traceparent)
 
-    def _begin(self, number: int, kind: str, request: Message) -> None:
+    def _begin(self, number: int, kind: str, request: Message, traceparent: str) -> None:
         try:
             caller = self._gate.admit(kind)
         except LockServiceError as error:
@@ -126,6 +124,8 @@ class Session:
             self._refuse(number, error)
             return
         work = self._behaviours[kind](request, caller)
+        if self._tracing is not None:
+            work = self._tracing.follow(_method(kind), traceparent, work, code_of)
         self._open[number] = kind, self._loop.create_task(self._operate(number, kind, work))
 
     def _cancel(self, number: int) -> None:
@@ -165,3 +165,8 @@ class Session:
             self._unsent -= len(frame.results)
             self._moved.set()
         self._writer = None
+
+
+def _method(kind: str) -> str:
+    """Names the method that a kind of operation runs, as gRPC does."""
+    return "lockservice.v1.LockService/" + "".join(word.capitalize() for word in kind.split("_"))

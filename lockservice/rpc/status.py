@@ -1,6 +1,7 @@
 """The one table that turns refusals of the domain into gRPC statuses with google.rpc details."""
 
 import logging
+from asyncio import CancelledError
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import grpc
@@ -59,6 +60,15 @@ def reason_of(error: Exception) -> str:
     if not isinstance(error, errors.LockServiceError):
         return "INTERNAL"
     return pb.ErrorReason.Name(TABLE[type(error)].reason).removeprefix(_PREFIX)
+
+
+def code_of(error: BaseException | None) -> str:
+    """Names the status code of a call as gRPC does: of one that ended in an error, or without."""
+    if error is None:
+        return "OK"
+    if isinstance(error, errors.LockServiceError):
+        return TABLE[type(error)].code.name
+    return "CANCELLED" if isinstance(error, CancelledError) else "INTERNAL"
 
 
 def status_of(error: Exception) -> Status:

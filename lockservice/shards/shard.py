@@ -112,7 +112,7 @@ class Shard:
             vet=lambda pipeline: vet(self, pipeline),
             on_change=self._changed,
             on_look=self._show,
-            on_doubt=self._doubt,
+            on_doubt=lambda: self.topology.doubt(),  # noqa: PLW0108  it is not there yet
             on_hint=hear,
         )
         self.topology = _topology(owner, url, connecting)
@@ -147,9 +147,6 @@ class Shard:
         """Disconnects for good."""
         await self.topology.stop()
 
-    def _doubt(self) -> None:
-        self.topology.doubt()
-
     def _changed(self) -> None:
         before, self._problem = self._problem, self.problem
         self._metrics.shard_up.labels(self.name).set(0 if self._problem else 1)
@@ -161,13 +158,12 @@ class Shard:
 
     def _show(self) -> None:
         """Shows the worst of what is known of its Redis servers."""
-        metrics, nodes = self._metrics, list(dict.fromkeys(self._by_bucket))
+        metrics, nodes = self._metrics, dict.fromkeys(self._by_bucket)
         conditions = [node.condition for node in nodes]
-        furthest = max((condition.clock_off_s for condition in conditions), key=abs)
-        metrics.clock_offset.labels(self.name).set(furthest)
+        metrics.clock_offset.labels(self.name).set(max((one.clock_off_s for one in conditions), key=abs))
         metrics.hold_off.labels(self.name).set(any(node.holding for node in nodes))
         metrics.evicts.labels(self.name).set(self.evicts)
-        metrics.memory_ratio.labels(self.name).set(max(condition.facts.memory_ratio for condition in conditions))
+        metrics.memory_ratio.labels(self.name).set(max(one.facts.memory_ratio for one in conditions))
 
     async def run(self, verb: str, bucket: int, arguments: Mapping[str, script.Argument]) -> Reply:
         """Runs a script on a bucket and returns its words.
@@ -196,6 +192,8 @@ class Shard:
             self.latencies_s.append(elapsed)
             self.calls_timed += 1
             self._duration[verb].observe(elapsed)
+            if self._metrics.tracing is not None:
+                self._duration[verb].mark(elapsed, self._metrics.tracing.script(self.name, verb, elapsed))
         return reply
 
     async def _insist(

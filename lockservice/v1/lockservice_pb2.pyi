@@ -1140,9 +1140,15 @@ class Operation(_message.Message):
     SETTLE_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
     RENEW_CLAIM_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Chosen by the caller and given back with the result. Unique among the open operations of the stream; an id may be
     used again once its result has come. A cancel needs none.
+    """
+    traceparent: _builtins.str
+    """Where the operation belongs in a trace of its caller: the value of the header traceparent of W3C Trace Context, 55
+    ASCII characters in version 00. A unary call has it in its metadata. It changes nothing but what is traced; a value
+    that is not valid is ignored.
     """
     @_builtins.property
     def acquire(self) -> Global___AcquireRequest:
@@ -1183,10 +1189,11 @@ class Operation(_message.Message):
         settle: Global___SettleRequest | None = ...,
         cancel: Global___CancelOperation | None = ...,
         renew_claim: Global___RenewClaimRequest | None = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["acquire", b"acquire", "cancel", b"cancel", "dedupe", b"dedupe", "kind", b"kind", "release", b"release", "renew", b"renew", "renew_claim", b"renew_claim", "settle", b"settle"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire", b"acquire", "cancel", b"cancel", "dedupe", b"dedupe", "id", b"id", "kind", b"kind", "release", b"release", "renew", b"renew", "renew_claim", b"renew_claim", "settle", b"settle"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire", b"acquire", "cancel", b"cancel", "dedupe", b"dedupe", "id", b"id", "kind", b"kind", "release", b"release", "renew", b"renew", "renew_claim", b"renew_claim", "settle", b"settle", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["acquire", "renew", "release", "dedupe", "settle", "cancel", "renew_claim"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015

@@ -1747,7 +1747,11 @@ type Operation struct {
 	//	*Operation_Settle
 	//	*Operation_Cancel
 	//	*Operation_RenewClaim
-	Kind          isOperation_Kind `protobuf_oneof:"kind"`
+	Kind isOperation_Kind `protobuf_oneof:"kind"`
+	// Where the operation belongs in a trace of its caller: the value of the header traceparent of W3C Trace Context, 55
+	// ASCII characters in version 00. A unary call has it in its metadata. It changes nothing but what is traced; a value
+	// that is not valid is ignored.
+	Traceparent   string `protobuf:"bytes,9,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1857,6 +1861,13 @@ func (x *Operation) GetRenewClaim() *RenewClaimRequest {
 		}
 	}
 	return nil
+}
+
+func (x *Operation) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 type isOperation_Kind interface {
@@ -3275,7 +3286,7 @@ const file_lockservice_v1_lockservice_proto_rawDesc = "" +
 	"\x0eSessionRequest\x129\n" +
 	"\n" +
 	"operations\x18\x01 \x03(\v2\x19.lockservice.v1.OperationR\n" +
-	"operations\"\xc4\x03\n" +
+	"operations\"\xe6\x03\n" +
 	"\tOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12:\n" +
 	"\aacquire\x18\x02 \x01(\v2\x1e.lockservice.v1.AcquireRequestH\x00R\aacquire\x124\n" +
@@ -3285,7 +3296,8 @@ const file_lockservice_v1_lockservice_proto_rawDesc = "" +
 	"\x06settle\x18\x06 \x01(\v2\x1d.lockservice.v1.SettleRequestH\x00R\x06settle\x129\n" +
 	"\x06cancel\x18\a \x01(\v2\x1f.lockservice.v1.CancelOperationH\x00R\x06cancel\x12D\n" +
 	"\vrenew_claim\x18\b \x01(\v2!.lockservice.v1.RenewClaimRequestH\x00R\n" +
-	"renewClaimB\x06\n" +
+	"renewClaim\x12 \n" +
+	"\vtraceparent\x18\t \x01(\tR\vtraceparentB\x06\n" +
 	"\x04kind\"!\n" +
 	"\x0fCancelOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"L\n" +

@@ -132,7 +132,7 @@ export class Stream {
   private fill(): Operation[] {
     const frame: Operation[] = this.cancels
       .splice(0, OPERATIONS_PER_FRAME_MAX)
-      .map((id) => ({ id: 0, cancel: { id } }));
+      .map((id) => ({ id: 0, cancel: { id }, traceparent: "" }));
     if (this.retired) return frame;
     const room = Math.min(OPERATIONS_PER_FRAME_MAX, frame.length + OPEN_MAX - this.open.size);
     const now = performance.now();
@@ -140,7 +140,7 @@ export class Stream {
     for (const [number, pending] of this.source.unsent) {
       if (frame.length >= room || size >= FRAME_BYTES_MAX) break;
       this.source.unsent.delete(number);
-      frame.push({ id: number, [pending.kind]: pending.request });
+      frame.push({ id: number, traceparent: "", [pending.kind]: pending.request });
       pending.sentAt = now;
       this.open.set(number, pending);
       size += pending.size;

@@ -15,6 +15,7 @@ from lockservice_client.errors import NoSessions, ServiceError, Unavailable, clo
 from lockservice_client.retry import SERVICE_CONFIG, pauses
 from lockservice_client.session import Session
 from lockservice_client.stream import Pending
+from lockservice_client.tracing import traceparent
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 # A waiting call is answered when its wait is over; this is for the way.
@@ -202,11 +203,17 @@ class Calls:
 
     async def _unary(self, method: str, request: Any, limit: float) -> Any:
         try:
-            return await self._methods[method](request, timeout=limit, metadata=self._target.metadata)
+            return await self._methods[method](request, timeout=limit, metadata=self._metadata())
         except grpc.aio.AioRpcError as error:
             raise service_error(error, self._target.address) from None
         except grpc.aio.UsageError as error:
             raise closed_error() from error
+
+    def _metadata(self) -> tuple[tuple[str, str], ...] | None:
+        parent = traceparent()
+        if not parent:
+            return self._target.metadata
+        return (*(self._target.metadata or ()), ("traceparent", parent))
 
     def _start_session(self) -> Any:
         return self._methods["Session"](metadata=self._target.metadata)

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import grpc
 
 from lockservice_client._stubs import lockservice_pb2 as pb
+from lockservice_client.tracing import traceparent
 
 OPERATIONS_PER_FRAME_MAX: Final = 1_000
 # gRPC refuses a message of 4 MiB unless it is told otherwise.
@@ -29,12 +30,24 @@ class Pending:
 
     Attributes:
         number: its id in the session.
+        traceparent: where it belongs in a trace of its caller; empty: in none.
         due: when its time is over, on time.monotonic().
         sent_at: when it was put into a frame, on time.monotonic(); 0 before.
         future: its response or, as a result too, the exception that it ends in. Done: nobody awaits it any more.
     """
 
-    __slots__ = ("due", "future", "gives_back", "kind", "limit", "number", "request", "sent_at", "size")
+    __slots__ = (
+        "due",
+        "future",
+        "gives_back",
+        "kind",
+        "limit",
+        "number",
+        "request",
+        "sent_at",
+        "size",
+        "traceparent",
+    )
 
     def __init__(self, kind: str, request: Any, *, size: int, limit: float, gives_back: bool = False) -> None:
         self.number = 0
@@ -45,6 +58,7 @@ class Pending:
         self.due = time.monotonic() + limit
         self.gives_back = gives_back
         self.sent_at = 0.0
+        self.traceparent = traceparent()
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 
@@ -135,7 +149,9 @@ class Stream:
             if pending.future.done():
                 # Its caller was cancelled in this turn.
                 continue
-            frame.operations.add(id=pending.number, **{pending.kind: pending.request})
+            operation = frame.operations.add(id=pending.number, **{pending.kind: pending.request})
+            if pending.traceparent:
+                operation.traceparent = pending.traceparent
             pending.sent_at = now
             sent[pending.number] = pending
             size += pending.size

@@ -599,7 +599,15 @@ export interface Operation {
     | CancelOperation
     | undefined;
   /** As LockService.RenewClaim. */
-  renewClaim?: RenewClaimRequest | undefined;
+  renewClaim?:
+    | RenewClaimRequest
+    | undefined;
+  /**
+   * Where the operation belongs in a trace of its caller: the value of the header traceparent of W3C Trace Context, 55
+   * ASCII characters in version 00. A unary call has it in its metadata. It changes nothing but what is traced; a value
+   * that is not valid is ignored.
+   */
+  traceparent: string;
 }
 
 /**
@@ -2029,6 +2037,7 @@ function createBaseOperation(): Operation {
     settle: undefined,
     cancel: undefined,
     renewClaim: undefined,
+    traceparent: "",
   };
 }
 
@@ -2057,6 +2066,9 @@ export const Operation: MessageFns<Operation> = {
     }
     if (message.renewClaim !== undefined) {
       RenewClaimRequest.encode(message.renewClaim, writer.uint32(66).fork()).join();
+    }
+    if (message.traceparent !== "") {
+      writer.uint32(74).string(message.traceparent);
     }
     return writer;
   },
@@ -2136,6 +2148,14 @@ export const Operation: MessageFns<Operation> = {
             }
 
             message.renewClaim = RenewClaimRequest.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.traceparent = reader.string();
             continue;
           }
         }
