@@ -12,7 +12,7 @@ import pytest
 from harness import lockctl
 from harness.redis_server import RedisServer
 from harness.screen import Screen
-from harness.service import Service
+from harness.service import Service, until
 from harness.tenant import AuthFile
 from lockservice.v1 import lockservice_pb2 as pb
 from lockservice_client.lockctl.picture import Look, Row, draw
@@ -134,7 +134,11 @@ async def test_a_shard_that_goes_down_is_told() -> None:
     async with Service([server.url]) as service, top(service.server.grpc_addr, columns=160) as screen:
         await screen.shows("s1           up")
         server.stop()
+        # The replica is not ready then, and gRPC keeps workers away from it; operators must get to it all the more.
+        await until(service.server.problems, "not ready")
         await screen.shows("DOWN")
+        code, out, _ = await lockctl.run("--server", service.server.grpc_addr, "shards")
+        assert (code, "DOWN" in out) == (0, True)
         server.start()
         await screen.shows("shard s1 is up again")
         await screen.shows("s1           up")

@@ -77,5 +77,8 @@ class Screen:
 
     async def shows(self, text: str, within: float = 15.0) -> str:
         """Returns the picture once it has a text in it."""
-        await until(lambda: text in "\n".join(self.rows), f"{text!r} on the screen", within)
+        try:
+            await until(lambda: text in "\n".join(self.rows), "on the screen", within)
+        except AssertionError as error:
+            raise AssertionError(f"{text!r} not within {within} s: {self.rows}") from error
         return "\n".join(self.rows)

@@ -59,6 +59,7 @@ class Target:
         token: bearer token; None: LOCKSERVICE_TOKEN.
         ca, cert, key: PEM files; ca or cert turns TLS on.
         insecure: send a token in the clear beyond loopback.
+        unready: call a replica though it says that it is not ready, to look at it.
 
     Raises:
         ValueError: a token would be sent in the clear.
@@ -73,9 +74,11 @@ class Target:
         cert: str | Path | None = None,
         key: str | Path | None = None,
         insecure: bool = False,
+        unready: bool = False,
     ) -> None:
         self.address = address or os.environ.get("LOCKSERVICE_ADDR") or DEFAULT_ADDRESS
         token = token if token is not None else os.environ.get("LOCKSERVICE_TOKEN")
+        self._options = [*_OPTIONS, ("grpc.inhibit_health_checking", int(unready))]
         self._tls = (ca, cert, key) if ca or cert else None
         if token and not (self._tls or insecure or _is_loopback(self.address)):
             raise ValueError(
@@ -86,8 +89,8 @@ class Target:
     def open(self) -> grpc.aio.Channel:
         """Opens a channel with a connection of its own."""
         if self._tls is None:
-            return grpc.aio.insecure_channel(self.address, options=list(_OPTIONS))
-        return grpc.aio.secure_channel(self.address, self._credentials(), options=list(_OPTIONS))
+            return grpc.aio.insecure_channel(self.address, options=self._options)
+        return grpc.aio.secure_channel(self.address, self._credentials(), options=self._options)
 
     def open_blocking(self, *, at: str | None = None) -> grpc.Channel:
         """Opens a channel for code without an event loop; at: to this one of the addresses behind the name."""

@@ -29,6 +29,7 @@ class Client(Operations):
         retry_for: seconds; for a call that waits, at least its wait.
         unary: make each call a gRPC call of its own. Otherwise the calls of a moment share a message of a stream,
             which costs far less processor time. Use it where a proxy passes no streams and does not say so.
+        unready: call a replica though it says that it is not ready: for looking at it, not for work.
         stream_age: seconds after which such a stream is followed by another, which may lead to another replica.
 
     Example:

@@ -34,8 +34,9 @@ class Connection:
         retry_for: float = 10.0,
         unary: bool = False,
         stream_age: Seconds = 300.0,
+        unready: bool = False,
     ) -> None:
-        target = Target(address, token=token, ca=ca, cert=cert, key=key, insecure=insecure)
+        target = Target(address, token=token, ca=ca, cert=cert, key=key, insecure=insecure, unready=unready)
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}"
         self.address = target.address
         self.retry_for = retry_for

@@ -19,6 +19,7 @@ class ConnectionOptions(TypedDict, total=False):
     insecure: bool
     retry_for: float
     unary: bool
+    unready: bool
 
 
 class AcquireOptions(TypedDict, total=False):

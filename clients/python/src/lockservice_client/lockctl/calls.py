@@ -144,7 +144,7 @@ def lock_fields(lock: Any) -> dict[str, Any]:
 @command
 def inspect(session: Session, resource: str) -> None:
     """Show a resource and who waits for it."""
-    with session.connect() as client:
+    with session.connect(unready=True) as client:
         lock, waiters = client.inspect(resource)
     session.show({**lock_fields(lock), "waiters": [waiter._asdict() for waiter in waiters]})
 
@@ -155,7 +155,7 @@ def inspect(session: Session, resource: str) -> None:
 @command
 def list_locks(session: Session, prefix: str, limit: int) -> None:
     """List what is held, or kept for a retry."""
-    with session.connect() as client:
+    with session.connect(unready=True) as client:
         for lock in client.list_locks(prefix, limit=limit):
             by = f"held by {lock.holder.owner}, {lock.holder.remaining:.1f} s left" if lock.holder else "free"
             hold = f", kept for a retry {lock.hold.remaining:.0f} s" if lock.hold else ""
@@ -170,5 +170,5 @@ def list_locks(session: Session, prefix: str, limit: int) -> None:
 @command
 def force_release(session: Session, resource: str, fencing_token: int, reason: str) -> None:
     """Take a lease away from its holder, or end a hold."""
-    with session.connect() as client:
+    with session.connect(unready=True) as client:
         _held(session, held=client.force_release(resource, fencing_token, reason=reason), word="released")

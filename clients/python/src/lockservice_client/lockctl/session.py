@@ -57,10 +57,10 @@ class Session:
         self.as_json = as_json
         self.shown = False
 
-    def connect(self, owner: str | None = None) -> blocking.Client:
-        """Opens a client."""
+    def connect(self, owner: str | None = None, *, unready: bool = False) -> blocking.Client:
+        """Opens a client; unready: to look, also at a replica that is not ready for work."""
         # A command makes few calls, too few for a stream to pay.
-        return blocking.Client(owner=owner, retry_for=RETRY_S, unary=True, **self.how)
+        return blocking.Client(owner=owner, retry_for=RETRY_S, unary=True, unready=unready, **self.how)
 
     def show(self, value: dict[str, Any], text: str = "") -> None:
         """Prints a value: as JSON, or as text, or else a line a field; what a terminal would obey is escaped."""

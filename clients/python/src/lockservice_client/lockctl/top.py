@@ -35,7 +35,7 @@ def top(session: Session, interval: float, prefix: str, limit: int) -> None:
     It is a live table on a terminal; q or Ctrl-C ends it, a lost connection does not. Elsewhere it is written
     once. It needs a credential of the role operator.
     """
-    with session.connect() as client:
+    with session.connect(unready=True) as client:
         watcher = Watcher(client, interval=interval, prefix=prefix, limit=limit)
         if session.as_json:
             _write_json(session, watcher.once())

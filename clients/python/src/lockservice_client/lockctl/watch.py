@@ -26,7 +26,7 @@ def _shard_line(shard: Any) -> str:
 @command
 def shards(session: Session) -> None:
     """Show the shards."""
-    with session.connect() as client:
+    with session.connect(unready=True) as client:
         for shard in client.describe_shards():
             session.show(shard_fields(shard), _shard_line(shard))
 
@@ -37,7 +37,7 @@ def version(session: Session) -> None:
     """Print the versions of lockctl and of the server, and warn when they do not belong together."""
     server, advice = "", ""
     try:
-        with session.connect() as client:
+        with session.connect(unready=True) as client:
             told = client.overview()
         server = told.server_version or "too old to say"
         advice = of_versions(__version__, [told])[0].advice
