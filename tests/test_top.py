@@ -11,7 +11,7 @@ import pytest
 
 from harness import lockctl
 from harness.redis_server import RedisServer
-from harness.screen import Screen
+from harness.screen import TOLD, Screen
 from harness.service import Service, until
 from harness.tenant import AuthFile
 from lockservice.v1 import lockservice_pb2 as pb
@@ -51,7 +51,7 @@ def fits(screen: Screen) -> None:
     """The picture is no larger than the terminal, and the program told that nothing else than what it may."""
     assert 0 < len(screen.rows) <= screen.lines
     assert max(map(width, screen.rows)) <= screen.columns
-    rest = re.sub(r"\x1b\[(H|K|J|\d+(;\d+)*m|\?(1049|25|7)[hl])", "", screen.written)
+    rest = TOLD.sub("", screen.written)
     assert not re.search(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2028\u202a-\u202e\u2066-\u2069\ufeff]", rest)
 
 
@@ -105,6 +105,16 @@ async def test_hostile_names_are_text(service: Service) -> None:
                 await asyncio.sleep(0.02)
             assert len(screen.rows) <= lines
             assert max(map(width, screen.rows)) <= columns
+
+
+@pytest.mark.parametrize("told", [r"\033[2J", r"\033]0;owned\007", r"\342\200\256", "x" * 101, r"\r\n" * 31])
+async def test_a_program_that_obeys_names_is_caught(told: str) -> None:
+    """What fits() looks for is found in the output of a program that prints names as they are."""
+    async with Screen("printf", rf"\033[H{told}\033[J", columns=100, lines=30) as screen:
+        await screen.process.wait()
+        await until(lambda: screen.rows, "printed")
+        with pytest.raises(AssertionError):
+            fits(screen)
 
 
 async def test_a_lost_connection_is_survived(service: Service) -> None:

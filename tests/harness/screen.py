@@ -14,7 +14,7 @@ from harness.lockctl import environment
 from harness.service import until
 
 # All that the program may tell the terminal: go home, clear, change colours, take the other screen and give it back.
-_TOLD: Final = re.compile(r"\x1b\[(H|K|J|\d+(;\d+)*m|\?(1049|25|7)[hl])")
+TOLD: Final = re.compile(r"\x1b\[(H|K|J|\d+(;\d+)*m|\?(1049|25|7)[hl])")
 _HOME: Final = "\x1b[H"
 
 
@@ -73,7 +73,7 @@ class Screen:
         """The last picture that is complete."""
         pictures = self.written.split(_HOME)[1:]
         complete = [picture for picture in pictures if "\x1b[J" in picture]
-        return [_TOLD.sub("", row) for row in complete[-1].split("\x1b[J")[0].split("\r\n")] if complete else []
+        return [TOLD.sub("", row) for row in complete[-1].split("\x1b[J")[0].split("\r\n")] if complete else []
 
     async def shows(self, text: str, within: float = 15.0) -> str:
         """Returns the picture once it has a text in it."""
