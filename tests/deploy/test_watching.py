@@ -1,9 +1,14 @@
 """A real Prometheus scrapes running services: faults raise their alerts, and the dashboard has something to show."""
 
 import math
+import time
+from typing import Any
+
+import pytest
 
 from deploy.test_grafana import queries
 from harness.ailing import FAULTS, healthy, job_of, running
+from harness.collector import Collector
 from harness.prometheus import Prometheus
 from harness.service import until
 
@@ -69,3 +74,21 @@ async def test_nobody_there_is_noticed() -> None:
             return ("Absent", "") in await prometheus.firing()
 
         await until(absent, "the alert", within=20)
+
+
+async def test_prometheus_keeps_exemplars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a latency that Prometheus has scraped there is a way to the trace of one such call."""
+    async with Collector() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+        async with running(healthy) as jobs, Prometheus(jobs) as prometheus:
+            query = "lockservice_acquire_duration_seconds_bucket"
+
+            async def exemplars() -> list[Any]:
+                found: list[Any] = await prometheus.ask(
+                    "query_exemplars", query=query, start="0", end=str(time.time())
+                )
+                return found
+
+            await until(exemplars, "an exemplar", within=20)
+            exemplar = (await exemplars())[0]["exemplars"][0]
+    assert len(exemplar["labels"]["trace_id"]) == 32
