@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ def rendered(overlay: str) -> str:
 
 def manifests(overlay: str) -> list[Manifest]:
     """Returns the manifests of an overlay, fresh, so that a test may break them."""
+    return deepcopy(_parsed(overlay))
+
+
+@cache
+def _parsed(overlay: str) -> list[Manifest]:
     return list(yaml.safe_load_all(rendered(overlay)))
 
 
