@@ -111,7 +111,7 @@ CONSOLE_LOOK_MS: Final = 600
 CONSOLE_GRANTED_BUCKETS: Final = 64
 CONSOLE_OTHER_BUCKETS: Final = 32
 # and at so many leases of each bucket, or at more where all shards together have few.
-CONSOLE_LOOKS: Final = 4
+CONSOLE_LOOKS: Final = 8
 CONSOLE_FEW_LOCKS: Final = 1_024
 CONSOLE_LOOKS_FEW: Final = 32
 # It shows so many resources held longest, so many waited for most with so many waiters each, and so many events.

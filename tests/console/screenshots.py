@@ -10,6 +10,7 @@ from harness.service import Service
 
 FOLDER = Path(__file__).parent.parent.parent / "deploy" / "console"
 SCHEMES = ("light", "dark")
+SIZE = {"width": 1280, "height": 1120}
 # Long enough for the latency lines to have a shape.
 WORKED_S = 150
 
@@ -24,7 +25,7 @@ async def draw() -> None:
             await busy.begin()
             await asyncio.sleep(WORKED_S)
             for scheme in SCHEMES:
-                async with Browser(service.server.ops_addr, color_scheme=scheme) as browser:
+                async with Browser(service.server.ops_addr, color_scheme=scheme, viewport=SIZE) as browser:
                     page = await browser.open()
                     await page.wait_for_selector("#longest tbody tr")
                     await page.screenshot(path=FOLDER / f"{scheme}.png")

@@ -59,12 +59,13 @@ function create() {
   );
 }
 
-function last(slices, column) {
-  for (let i = slices.length - 1; i >= 0; i -= 1) if (slices[i][column] !== null) return slices[i][column];
-  return null;
-}
+// What was measured last, if that is not older than so many slices: half a minute.
+const NOW_SLICES = 6;
 
-// The latency of a shard now: of the last slice in which there were calls.
+const last = (slices, column) =>
+  slices.slice(-NOW_SLICES).reduce((found, slice) => slice[column] ?? found, null);
+
+// The latency of a shard now.
 export const p99 = (slices) => last(slices, 1);
 
 export const rate = (slices) => (slices.length ? slices[slices.length - 1][2] / 5 : 0);
