@@ -1,4 +1,4 @@
-"""The latency of each shard over the last minutes, kept whether or not anybody watches: 0.2 ms of work every 5 s."""
+"""The latency of each shard over the last minutes, kept whether or not anybody watches: 0.2 ms a shard every 5 s."""
 
 import asyncio
 import contextlib
