@@ -152,6 +152,9 @@ sbom: build/shipped build/supply ## write what the service and the clients ship 
 	$(call with,mvn,cd clients/java && mvn -q -B -ntp org.cyclonedx:cyclonedx-maven-plugin:2.9.1:makeBom \
 	  -DoutputFormat=json -DoutputName=sbom-java -DoutputDirectory=../../build)
 
+test-abuse: setup ## what a tenant feels of the floods of another: p99 with and without, for each kind (4 minutes)
+	$(BIN)/pytest -q -m '' -s tests/rpc/test_abuse.py tests/rpc/test_noisy_neighbour.py $(ARGS)
+
 test-rolling: setup ## restart three replicas one by one under 500 calls/s of all clients, which `make clients` builds (1 minute)
 	$(BIN)/python -m lockservice_stand roll $(LANGUAGES)
 
@@ -164,4 +167,4 @@ lint: setup ## check style, types and the direction of imports
 
 check: verify-generated lint-proto breaking lint check-deploy test ## what CI runs
 
-.PHONY: demo bench docs serve test test-faults lock-set clients bench-clients bench-tls audit sbom test-rolling lint check screenshots
+.PHONY: demo bench docs serve test test-faults lock-set clients bench-clients bench-tls audit sbom test-abuse test-rolling lint check screenshots

@@ -96,3 +96,7 @@ class ResourceForbidden(Denied):
 
 class QuotaExceeded(Denied):
     """The namespace uses as much as it may."""
+
+
+class CallsExceeded(QuotaExceeded):
+    """The namespace calls as often as it may."""

@@ -13,6 +13,8 @@ RESULT_BYTES_MAX: Final = 4096
 MESSAGE_BYTES_MAX: Final = 65_536
 FRAME_BYTES_MAX: Final = 8 * 2**20
 FRAME_OPERATIONS_MAX: Final = 1_000
+# Of one message, begun in one turn of the event loop.
+OPERATIONS_A_TURN: Final = 64
 # Operations of a stream whose results have not left yet.
 SESSION_OPERATIONS_MAX: Final = 10_000
 
@@ -126,3 +128,6 @@ CONSOLE_REQUEST_BYTES_MAX: Final = 16_384
 # A slice of the latency lines, and how many there are: five minutes.
 TREND_MS: Final = 5_000
 TREND_SLICES: Final = 60
+# A refusal for too many calls is kept back for a time between these: it slows who calls again at every answer.
+REFUSAL_MS_MIN: Final = 250
+REFUSAL_MS_MAX: Final = 750

@@ -15,7 +15,7 @@ from typing import Final
 
 from lockservice.auth_file import NamespaceLimits
 from lockservice.credentials import Credentials
-from lockservice.errors import QuotaExceeded
+from lockservice.errors import CallsExceeded, QuotaExceeded
 from lockservice.limits import BUCKETS, EVENT_SLOT_BITS
 
 _NO_LIMITS: Final = NamespaceLimits()
@@ -119,7 +119,7 @@ class Quotas:
         something, so that a namespace which begins too much does not lose what it holds.
 
         Raises:
-            QuotaExceeded: there were too many in this second.
+            CallsExceeded: there were too many in this second.
         """
         use = self._use(namespace)
         if use is None or use.limits.calls_a_second is None:
@@ -127,7 +127,7 @@ class Quotas:
         rate = use.kept if keeps else use.begun
         limit = use.limits.calls_a_second
         if not rate.take(self._share(limit), self._clock()):
-            raise QuotaExceeded(f"{_name(namespace)} makes {limit} calls a second, as many as it may")
+            raise CallsExceeded(f"{_name(namespace)} makes {limit} calls a second, as many as it may")
 
     def enter(self, namespace: str) -> None:
         """Counts a call in that may wait; `leave` counts it out. Raises QuotaExceeded."""

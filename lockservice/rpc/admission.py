@@ -1,10 +1,15 @@
 """Who gets in: whether calls are wanted, who makes them, and whether the method and the name are for that caller."""
 
+import asyncio
+import random
 from typing import TYPE_CHECKING, Final
+
+from google.protobuf.message import Message
 
 from lockservice.audit import Audit
 from lockservice.credentials import EVERYBODY, Credentials, Principal
-from lockservice.errors import CredentialMissing, Denied, Draining, ResourceForbidden
+from lockservice.errors import CallsExceeded, CredentialMissing, Denied, Draining, ResourceForbidden
+from lockservice.limits import REFUSAL_MS_MAX, REFUSAL_MS_MIN
 from lockservice.quotas import Quotas
 
 if TYPE_CHECKING:
@@ -54,7 +59,7 @@ class Gate:
         Raises:
             Draining: no calls are wanted any more.
             CredentialMissing, ResourceForbidden: nobody who is known, or not for this method.
-            QuotaExceeded: somebody who calls too often.
+            CallsExceeded: somebody who calls too often.
         """
         if self._admission.closed:
             raise Draining("this replica is going away")
@@ -123,6 +128,23 @@ class StreamGate:
     def tell(self, error: Exception, kind: str) -> None:
         """Tells the audit log of the error of an operation, as Gate.tell does of that of a call."""
         self._gate.tell(error, self._context, self._caller, f"Session {kind}")
+
+
+async def hold_back(error: Exception) -> None:
+    """Keeps back the refusal of somebody who calls too often.
+
+    A refusal costs as much as an answer. Were it given at once, a few callers that call again at every answer would
+    take all processor time from the others. They are kept back for different times, so that they do not come back
+    together.
+    """
+    if isinstance(error, CallsExceeded):
+        await asyncio.sleep(random.uniform(REFUSAL_MS_MIN, REFUSAL_MS_MAX) / 1000)  # noqa: S311  no secret
+
+
+async def refused_late(error: CallsExceeded) -> Message:
+    """Takes the place of an operation that is refused, and raises the refusal once it was kept back."""
+    await hold_back(error)
+    raise error
 
 
 def own(caller: Principal, name: str) -> str:

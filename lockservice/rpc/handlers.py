@@ -19,7 +19,7 @@ from lockservice.errors import LockServiceError
 from lockservice.logs import CALLER
 from lockservice.metrics import CallMetrics, Metrics
 from lockservice.rpc import frame
-from lockservice.rpc.admission import Admission, Gate, StreamGate
+from lockservice.rpc.admission import Admission, Gate, StreamGate, hold_back
 from lockservice.rpc.status import TABLE, code_of, reason_of, status_of
 from lockservice.tracing import Tracing
 
@@ -88,6 +88,7 @@ def _unary(behaviour: Unary, calls: CallMetrics, gate: Gate) -> Handle:
             code = _code(error)
             gate.tell(error, context, caller)
             calls.refused(reason_of(error))
+            await hold_back(error)
             await _abort(error, context)
             raise
         finally:

@@ -15,10 +15,10 @@ from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
 from google.rpc.status_pb2 import Status
 
-from lockservice.errors import Draining, InvalidField, LockServiceError, SessionLimit
-from lockservice.limits import FRAME_OPERATIONS_MAX, SESSION_OPERATIONS_MAX
+from lockservice.errors import CallsExceeded, Draining, InvalidField, LockServiceError, SessionLimit
+from lockservice.limits import FRAME_OPERATIONS_MAX, OPERATIONS_A_TURN, SESSION_OPERATIONS_MAX
 from lockservice.metrics import Metrics
-from lockservice.rpc.admission import StreamGate
+from lockservice.rpc.admission import StreamGate, refused_late
 from lockservice.rpc.frame import Operation, operations
 from lockservice.rpc.status import code_of, reason_of, status_of
 from lockservice.v1 import lockservice_pb2 as pb
@@ -94,6 +94,9 @@ class Session:
         while (data := await self._context.read()) is not grpc.aio.EOF:
             for index, operation in enumerate(operations(data, traced=self._tracing is not None)):
                 self._take(index, operation)
+                if (index + 1) % OPERATIONS_A_TURN == 0:
+                    # So that the calls of others get their turn between those of a large message.
+                    await asyncio.sleep(0)
             # Who does not read its results is not read from either.
             while self._unsent > SESSION_OPERATIONS_MAX:
                 self._moved.clear()
@@ -117,13 +120,15 @@ class Session:
             self._begin(number, kind, request, traceparent)
 
     def _begin(self, number: int, kind: str, request: Message, traceparent: str) -> None:
+        work: Awaitable[Message]
         try:
-            caller = self._gate.admit(kind)
+            work = self._behaviours[kind](request, self._gate.admit(kind))
+        except CallsExceeded as error:
+            work = refused_late(error)
         except LockServiceError as error:
             self._gate.tell(error, kind)
             self._refuse(number, error)
             return
-        work = self._behaviours[kind](request, caller)
         if self._tracing is not None:
             work = self._tracing.follow(_method(kind), traceparent, work, code_of)
         self._open[number] = kind, self._loop.create_task(self._operate(number, kind, work))

@@ -51,6 +51,7 @@ TABLE: Final[dict[type[errors.LockServiceError], Refusal]] = {
     errors.CredentialMissing: Refusal(grpc.StatusCode.UNAUTHENTICATED, pb.ERROR_REASON_CREDENTIAL_MISSING),
     errors.ResourceForbidden: Refusal(grpc.StatusCode.PERMISSION_DENIED, pb.ERROR_REASON_RESOURCE_FORBIDDEN),
     errors.QuotaExceeded: Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_QUOTA_EXCEEDED, retry_ms=1_000),
+    errors.CallsExceeded: Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ERROR_REASON_QUOTA_EXCEEDED, retry_ms=1_000),
     errors.ShardMapMismatch: Refusal(grpc.StatusCode.FAILED_PRECONDITION, pb.ERROR_REASON_SHARD_MAP_MISMATCH),
 }
 

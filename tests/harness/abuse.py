@@ -23,7 +23,8 @@ class Abuse:
         report: what it met, after the block.
     """
 
-    def __init__(self, kind: str, address: str, count: int, *, ends: bool = False) -> None:
+    def __init__(self, kind: str, address: str, count: int, *, ends: bool = False, token: str = "") -> None:
+        self._token = token
         self._words = (kind, address, str(count))
         self._ends = ends
         self.report: dict[str, Any] = {}
@@ -34,7 +35,7 @@ class Abuse:
             *("nice", "-n", "19", sys.executable, "-m", "harness.hostile", *self._words),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(_TESTS)},
+            env={**os.environ, "PYTHONPATH": str(_TESTS), "TOKEN": self._token},
         )
         assert self._process.stdout is not None
         if not self._ends:
@@ -57,7 +58,8 @@ class Neighbour:
         latencies: of each call, in seconds.
     """
 
-    def __init__(self, address: str, pause_s: float = 0.01) -> None:
+    def __init__(self, address: str, pause_s: float = 0.01, token: str = "") -> None:
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._address = address
         self._pause_s = pause_s
         self.latencies: list[float] = []
@@ -77,12 +79,11 @@ class Neighbour:
         async with grpc.aio.insecure_channel(self._address, options=options) as channel:
             locks = pb_grpc.LockServiceStub(channel)
             while not self._ended.is_set():
-                taken = await self._timed(
-                    locks.Acquire(pb.AcquireRequest(resource="neighbour", owner="neighbour"), timeout=20)
-                )
+                ask = pb.AcquireRequest(resource="neighbour", owner="neighbour")
+                taken = await self._timed(locks.Acquire(ask, timeout=_ANSWER_S, metadata=self._metadata))
                 assert taken.outcome == pb.ACQUIRE_OUTCOME_GRANTED
                 give_back = pb.ReleaseRequest(resource="neighbour", lease_id=taken.lease.lease_id)
-                await self._timed(locks.Release(give_back, timeout=_ANSWER_S))
+                await self._timed(locks.Release(give_back, timeout=_ANSWER_S, metadata=self._metadata))
                 await asyncio.sleep(self._pause_s)
 
     async def _timed(self, call: Any) -> Any:

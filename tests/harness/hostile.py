@@ -4,13 +4,21 @@ It goes on until its standard input ends, but for abuses that are over by themse
 """
 
 import asyncio
+import itertools
 import json
+import os
 import resource
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import grpc
+from google.protobuf.duration_pb2 import Duration
+
 from harness.http2 import PREFACE, Connection
+from lockservice import limits
+from lockservice.v1 import lockservice_pb2 as pb, lockservice_pb2_grpc as pb_grpc
 
 # Bytes of a gRPC message's length that is never sent, and a part of it.
 _HALF_MESSAGE = b"\0\0\x7f\xff\xff" + b"x" * 16_000
@@ -18,6 +26,8 @@ _BURST = 100
 _OPENING = 200
 _LISTEN_S = 0.5
 _SLOW_S = 0.2
+# Short, so that what a flood holds goes by itself.
+_TTL = Duration(seconds=1)
 
 Report = dict[str, Any]
 
@@ -89,6 +99,73 @@ async def slow(address: str, count: int) -> Report:
     return await _keep(connections, told)
 
 
+async def calls(address: str, count: int) -> Report:
+    """Acquires ever new names, so many callers at once, and again at every answer."""
+    return await _call(address, count, 0, lambda number, turn: f"flood:{number}:{turn}")
+
+
+async def waits(address: str, count: int) -> Report:
+    """Waits for one name, so many callers at once, and again at every answer."""
+    return await _call(address, count, 30, lambda _number, _turn: "flood")
+
+
+async def _call(address: str, count: int, wait_s: int, name: Callable[[int, int], str]) -> Report:
+    seen: Counter[str] = Counter()
+
+    async def caller(locks: pb_grpc.LockServiceStub, number: int) -> None:
+        for turn in itertools.count():
+            request = pb.AcquireRequest(resource=name(number, turn), owner="flood", ttl=_TTL)
+            request.wait_timeout.FromSeconds(wait_s)
+            try:
+                await locks.Acquire(request, metadata=_metadata())
+                seen["OK"] += 1
+            except grpc.aio.AioRpcError as error:
+                seen[error.code().name] += 1
+
+    async with grpc.aio.insecure_channel(address) as channel:
+        callers = [asyncio.create_task(caller(pb_grpc.LockServiceStub(channel), number)) for number in range(count)]
+        print(json.dumps({"opened": count}), flush=True)  # noqa: T201  the test waits for it
+        await _told_to_end()
+        for task in callers:
+            task.cancel()
+        await asyncio.wait(callers)
+    return {"seen": dict(seen)}
+
+
+async def frames(address: str, count: int) -> Report:
+    """Sends messages of a thousand operations on so many streams, each again when it is answered."""
+    results: Counter[str] = Counter()
+
+    async def stream(locks: pb_grpc.LockServiceStub, number: int) -> None:
+        request = pb.SessionRequest()
+        for id_ in range(limits.FRAME_OPERATIONS_MAX):
+            request.operations.add(id=id_).acquire.MergeFrom(
+                pb.AcquireRequest(resource=f"flood:{number}:{id_}", owner="flood", ttl=_TTL)
+            )
+        session = locks.Session(metadata=_metadata())
+        while True:
+            await session.write(request)
+            answered = 0
+            while answered < limits.FRAME_OPERATIONS_MAX:
+                frame = await session.read()
+                answered += len(frame.results)
+                results["results"] += len(frame.results)
+
+    async with grpc.aio.insecure_channel(address) as channel:
+        locks = pb_grpc.LockServiceStub(channel)
+        streams = [asyncio.create_task(stream(locks, number)) for number in range(count)]
+        print(json.dumps({"opened": count}), flush=True)  # noqa: T201  the test waits for it
+        await _told_to_end()
+        for task in streams:
+            task.cancel()
+        await asyncio.wait(streams)
+    return {"seen": dict(results)}
+
+
+def _metadata() -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {os.environ['TOKEN']}"),)
+
+
 async def _open(address: str, count: int, *, polite: bool = True) -> list[Connection]:
     connections: list[Connection] = []
     for start in range(0, count, _OPENING):
@@ -109,8 +186,9 @@ async def _told_to_end() -> None:
     await asyncio.to_thread(sys.stdin.read)
 
 
+_RAW = (pings, resets, streams, half_messages, silent, idle, slow)
 _ABUSES: dict[str, Callable[[str, int], Awaitable[Report]]] = {
-    abuse.__name__: abuse for abuse in (pings, resets, streams, half_messages, silent, idle, slow)
+    abuse.__name__: abuse for abuse in (*_RAW, calls, waits, frames)
 }
 
 
