@@ -89,6 +89,7 @@ class Node:
         self._task: asyncio.Task[None] | None = None
         self._look = asyncio.Event()
         self._again = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
         self._last_run_id = ""
         self._evicted = 0
         self.tried = asyncio.Event()
@@ -149,6 +150,13 @@ class Node:
     def check_now(self) -> None:
         """Has the Redis looked at now rather than at the next probe."""
         self._look.set()
+
+    async def look_at_clock(self) -> str:
+        """Looks at its clock now, once for all who ask meanwhile; returns what is wrong with it."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self.look(), name=f"clock of {self.owner.name}")
+        await asyncio.shield(self._looking)
+        return self.condition.clock_problem
 
     def relocate(self, reason: str) -> None:
         """Closes the connection, if there is one, and finds out now where to connect."""

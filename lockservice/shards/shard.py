@@ -202,7 +202,7 @@ class Shard:
         """Asks again where nothing was done and that can help.
 
         So for a script that Redis does not know yet, a bucket that is not seeded yet or on its way to another shard,
-        and a slot that another node of a Cluster has.
+        a slot that another node of a Cluster has, and a call that came too late to grant anything.
         """
         until = time.monotonic() + MOVING_MS_MAX / 1000
         command = "EVALSHA"
@@ -221,18 +221,19 @@ class Shard:
                     int(reply[1]),
                 )
             elif reply[0] == b"clock_unsafe":
-                raise ClockUnsafe(self._clock_problem(bucket, int(reply[1]), int(reply[2])))
+                await self._doubt_clock(bucket, int(reply[2]), until)
             else:
                 return reply  # type: ignore[no-any-return]  # hiredis gives what Redis sent
             reply = await self._by_bucket[bucket].call(loaded, command, bucket, values)
 
-    def _clock_problem(self, bucket: int, after_earliest_us: int, after_latest_us: int) -> str:
-        self._by_bucket[bucket].check_now()
-        off_us = after_earliest_us if after_earliest_us < 0 else after_latest_us
-        return (
-            f"shard {self.name}: its clock is {off_us / 1e6:+.3f} s beyond the {CLOCK_ERROR_MS_MAX} ms "
-            "that it may be off this replica's, or the call was held up for as long"
-        )
+    async def _doubt_clock(self, bucket: int, after_latest_us: int, until: float) -> None:
+        """Returns when the clock is right and the call was only held up. Raises ClockUnsafe."""
+        node = self._by_bucket[bucket]
+        problem = await node.look_at_clock()
+        if not problem and (after_latest_us < 0 or time.monotonic() > until):
+            problem = f"its clock is not within {CLOCK_ERROR_MS_MAX} ms of this replica's, or it is slow"
+        if problem:
+            raise ClockUnsafe(f"shard {self.name}: {problem}")
 
     async def _follow(self, bucket: int, text: str, until: float) -> None:
         """Deals with an error reply after which the call may be repeated. Raises what it means when it may not."""

@@ -1,5 +1,6 @@
 """The clock of a Redis that a test moves while it runs."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 
@@ -147,3 +148,28 @@ async def test_without_the_guard_a_jump_makes_a_second_holder(
         await service.grant(ttl=30)
         clock.set_offset(60)
         await service.grant(owner="second")
+
+
+async def test_a_call_that_was_held_up_is_asked_again(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock is right, so the call is repeated instead of blaming it: once, though many come late together."""
+    async with Service([server.url]) as service:
+        replica = service.server._replica
+        assert replica is not None
+        (node,) = set(replica.shard_map.shards[0].topology.by_bucket)
+        looks = 0
+        look = node.look
+
+        async def look_and_be_quick() -> None:
+            nonlocal looks
+            looks += 1
+            await look()
+            monkeypatch.setattr(node, "_late_us", on_time_us)
+
+        on_time_us = node._late_us
+        monkeypatch.setattr(node, "look", look_and_be_quick)
+        # As if each call were ten seconds on its way to Redis.
+        monkeypatch.setattr(node, "_late_us", -10_000_000)
+        leases = await asyncio.gather(*(service.grant(f"order:{n}") for n in range(50)))
+
+    assert len(leases) == 50
+    assert looks < 10
