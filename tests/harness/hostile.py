@@ -122,14 +122,19 @@ async def _call(address: str, count: int, wait_s: int, name: Callable[[int, int]
             except grpc.aio.AioRpcError as error:
                 seen[error.code().name] += 1
 
+    await _at_once(address, count, caller)
+    return {"seen": dict(seen)}
+
+
+async def _at_once(address: str, count: int, work: Callable[[pb_grpc.LockServiceStub, int], Awaitable[None]]) -> None:
     async with grpc.aio.insecure_channel(address) as channel:
-        callers = [asyncio.create_task(caller(pb_grpc.LockServiceStub(channel), number)) for number in range(count)]
+        locks = pb_grpc.LockServiceStub(channel)
+        tasks = [asyncio.ensure_future(work(locks, number)) for number in range(count)]
         print(json.dumps({"opened": count}), flush=True)  # noqa: T201  the test waits for it
         await _told_to_end()
-        for task in callers:
+        for task in tasks:
             task.cancel()
-        await asyncio.wait(callers)
-    return {"seen": dict(seen)}
+        await asyncio.wait(tasks)
 
 
 async def frames(address: str, count: int) -> Report:
@@ -151,14 +156,7 @@ async def frames(address: str, count: int) -> Report:
                 answered += len(frame.results)
                 results["results"] += len(frame.results)
 
-    async with grpc.aio.insecure_channel(address) as channel:
-        locks = pb_grpc.LockServiceStub(channel)
-        streams = [asyncio.create_task(stream(locks, number)) for number in range(count)]
-        print(json.dumps({"opened": count}), flush=True)  # noqa: T201  the test waits for it
-        await _told_to_end()
-        for task in streams:
-            task.cancel()
-        await asyncio.wait(streams)
+    await _at_once(address, count, stream)
     return {"seen": dict(results)}
 
 
