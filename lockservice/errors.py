@@ -99,4 +99,4 @@ class QuotaExceeded(Denied):
 
 
 class CallsExceeded(QuotaExceeded):
-    """The namespace calls as often as it may."""
+    """The namespace calls as often, or has as many calls waiting, as it may; rpc/admission.py keeps this back."""

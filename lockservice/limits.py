@@ -13,7 +13,7 @@ RESULT_BYTES_MAX: Final = 4096
 MESSAGE_BYTES_MAX: Final = 65_536
 FRAME_BYTES_MAX: Final = 8 * 2**20
 FRAME_OPERATIONS_MAX: Final = 1_000
-# Of one message, begun in one turn of the event loop.
+# A part of a message, begun in one turn of the event loop.
 OPERATIONS_A_TURN: Final = 64
 # Operations of a stream whose results have not left yet.
 SESSION_OPERATIONS_MAX: Final = 10_000

@@ -130,13 +130,13 @@ class Quotas:
             raise CallsExceeded(f"{_name(namespace)} makes {limit} calls a second, as many as it may")
 
     def enter(self, namespace: str) -> None:
-        """Counts a call in that may wait; `leave` counts it out. Raises QuotaExceeded."""
+        """Counts a call in that may wait; `leave` counts it out. Raises CallsExceeded."""
         use = self._use(namespace)
         if use is None:
             return
         limit = use.limits.waiters
         if limit is not None and use.waiters >= self._share(limit):
-            raise QuotaExceeded(f"{_name(namespace)} has {limit} waiting calls at this replica, as many as it may")
+            raise CallsExceeded(f"{_name(namespace)} has {limit} waiting calls at this replica, as many as it may")
         use.waiters += 1
 
     def leave(self, namespace: str) -> None:

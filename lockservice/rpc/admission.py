@@ -1,14 +1,11 @@
 """Who gets in: whether calls are wanted, who makes them, and whether the method and the name are for that caller."""
 
-import asyncio
 import random
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf.message import Message
-
 from lockservice.audit import Audit
 from lockservice.credentials import EVERYBODY, Credentials, Principal
-from lockservice.errors import CallsExceeded, CredentialMissing, Denied, Draining, ResourceForbidden
+from lockservice.errors import CredentialMissing, Denied, Draining, ResourceForbidden
 from lockservice.limits import REFUSAL_MS_MAX, REFUSAL_MS_MIN
 from lockservice.quotas import Quotas
 
@@ -130,21 +127,14 @@ class StreamGate:
         self._gate.tell(error, self._context, self._caller, f"Session {kind}")
 
 
-async def hold_back(error: Exception) -> None:
-    """Keeps back the refusal of somebody who calls too often.
+def kept_back_s() -> float:
+    """Says for how many seconds to keep back the refusal of somebody who calls too often.
 
     A refusal costs as much as an answer. Were it given at once, a few callers that call again at every answer would
     take all processor time from the others. They are kept back for different times, so that they do not come back
     together.
     """
-    if isinstance(error, CallsExceeded):
-        await asyncio.sleep(random.uniform(REFUSAL_MS_MIN, REFUSAL_MS_MAX) / 1000)  # noqa: S311  no secret
-
-
-async def refused_late(error: CallsExceeded) -> Message:
-    """Takes the place of an operation that is refused, and raises the refusal once it was kept back."""
-    await hold_back(error)
-    raise error
+    return random.uniform(REFUSAL_MS_MIN, REFUSAL_MS_MAX) / 1000  # noqa: S311  no secret
 
 
 def own(caller: Principal, name: str) -> str:

@@ -4,6 +4,7 @@ gRPC's own interceptors would do the same for more processor time a call, and a 
 never reach them.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,11 +16,11 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from lockservice.credentials import Principal
-from lockservice.errors import LockServiceError
+from lockservice.errors import CallsExceeded, LockServiceError
 from lockservice.logs import CALLER
 from lockservice.metrics import CallMetrics, Metrics
 from lockservice.rpc import frame
-from lockservice.rpc.admission import Admission, Gate, StreamGate, hold_back
+from lockservice.rpc.admission import Admission, Gate, StreamGate, kept_back_s
 from lockservice.rpc.status import TABLE, code_of, reason_of, status_of
 from lockservice.tracing import Tracing
 
@@ -88,7 +89,8 @@ def _unary(behaviour: Unary, calls: CallMetrics, gate: Gate) -> Handle:
             code = _code(error)
             gate.tell(error, context, caller)
             calls.refused(reason_of(error))
-            await hold_back(error)
+            if isinstance(error, CallsExceeded):
+                await asyncio.sleep(kept_back_s())
             await _abort(error, context)
             raise
         finally:

@@ -1,5 +1,6 @@
 """LockService: each call becomes one call of the domain, and its value one response."""
 
+import asyncio
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -55,6 +56,7 @@ class LockService:
         self._locks = locks
         self._dedupe = dedupe
         self._sessions: set[Session] = set()
+        self._part = asyncio.Lock()
         self._behaviours: dict[str, Behaviour] = {
             "acquire": self.Acquire,
             "renew": self.Renew,
@@ -66,7 +68,7 @@ class LockService:
 
     async def Session(self, context: Context, gate: StreamGate) -> None:
         """Serves one stream of operations."""
-        session = Session(self._behaviours, context, gate, self._locks.metrics)
+        session = Session(self._behaviours, context, gate, self._part, self._locks.metrics)
         self._sessions.add(session)
         self._locks.metrics.sessions.inc()
         try:

@@ -18,7 +18,7 @@ from google.rpc.status_pb2 import Status
 from lockservice.errors import CallsExceeded, Draining, InvalidField, LockServiceError, SessionLimit
 from lockservice.limits import FRAME_OPERATIONS_MAX, OPERATIONS_A_TURN, SESSION_OPERATIONS_MAX
 from lockservice.metrics import Metrics
-from lockservice.rpc.admission import StreamGate, refused_late
+from lockservice.rpc.admission import StreamGate, kept_back_s
 from lockservice.rpc.frame import Operation, operations
 from lockservice.rpc.status import code_of, reason_of, status_of
 from lockservice.v1 import lockservice_pb2 as pb
@@ -36,15 +36,24 @@ class Session:
         behaviours: the unary method of each kind of operation.
         context: of the stream, in the reading and writing style of grpc.aio.
         gate: is asked before each operation.
+        part: is held for the next part of a large message.
         metrics: counts what is refused, and makes spans, where somebody asks for them.
     """
 
-    def __init__(self, behaviours: Mapping[str, Behaviour], context: Any, gate: StreamGate, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        behaviours: Mapping[str, Behaviour],
+        context: Any,
+        gate: StreamGate,
+        part: asyncio.Lock,
+        metrics: Metrics,
+    ) -> None:
         self._behaviours = behaviours
         self._errors = metrics.errors
         self._tracing = metrics.tracing
         self._context = context
         self._gate = gate
+        self._part = part
         self._loop = asyncio.get_running_loop()
         self._open: dict[int, tuple[str, asyncio.Task[None]]] = {}
         # What is ready to leave, and how many results are ready or on their way: an operation is open until its
@@ -93,10 +102,12 @@ class Session:
     async def _read(self) -> None:
         while (data := await self._context.read()) is not grpc.aio.EOF:
             for index, operation in enumerate(operations(data, traced=self._tracing is not None)):
+                if index and index % OPERATIONS_A_TURN == 0:
+                    # So that the calls of others get their turn between the parts of large messages, of which one
+                    # stream at a time has the next.
+                    async with self._part:
+                        await asyncio.sleep(0)
                 self._take(index, operation)
-                if (index + 1) % OPERATIONS_A_TURN == 0:
-                    # So that the calls of others get their turn between those of a large message.
-                    await asyncio.sleep(0)
             # Who does not read its results is not read from either.
             while self._unsent > SESSION_OPERATIONS_MAX:
                 self._moved.clear()
@@ -124,7 +135,7 @@ class Session:
         try:
             work = self._behaviours[kind](request, self._gate.admit(kind))
         except CallsExceeded as error:
-            work = refused_late(error)
+            work = _refused(error)
         except LockServiceError as error:
             self._gate.tell(error, kind)
             self._refuse(number, error)
@@ -146,12 +157,21 @@ class Session:
             if self._ended:
                 raise
             self._answer(number, error=_CANCELLED)
+        except CallsExceeded as error:
+            self._loop.call_later(kept_back_s(), self._fail, number, kind, error)
+            return
         except Exception as error:  # noqa: BLE001  each becomes a status
-            self._gate.tell(error, kind)
-            self._refuse(number, error)
+            self._fail(number, kind, error)
+            return
         else:
             self._answer(number, **{kind: response})
         del self._open[number]
+
+    def _fail(self, number: int, kind: str, error: Exception) -> None:
+        if not self._ended:
+            self._gate.tell(error, kind)
+            self._refuse(number, error)
+            del self._open[number]
 
     def _refuse(self, number: int, error: Exception) -> None:
         self._errors[reason_of(error)].inc()
@@ -170,6 +190,11 @@ class Session:
             self._unsent -= len(frame.results)
             self._moved.set()
         self._writer = None
+
+
+async def _refused(error: CallsExceeded) -> Message:
+    """Takes the place of an operation that is refused before it begins."""
+    raise error
 
 
 def _method(kind: str) -> str:
