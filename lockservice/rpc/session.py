@@ -8,6 +8,7 @@ message is being written the next one fills.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -15,6 +16,7 @@ from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
 from google.rpc.status_pb2 import Status
 
+from lockservice.credentials import Principal
 from lockservice.errors import CallsExceeded, Draining, InvalidField, LockServiceError, SessionLimit
 from lockservice.limits import FRAME_OPERATIONS_MAX, OPERATIONS_A_TURN, SESSION_OPERATIONS_MAX
 from lockservice.metrics import Metrics
@@ -55,7 +57,7 @@ class Session:
         self._gate = gate
         self._part = part
         self._loop = asyncio.get_running_loop()
-        self._open: dict[int, tuple[str, asyncio.Task[None]]] = {}
+        self._open: dict[int, tuple[str, asyncio.Task[None] | None]] = {}
         # What is ready to leave, and how many results are ready or on their way: an operation is open until its
         # result has left, so what a caller that does not read can make this process keep has a bound.
         self._frame = pb.SessionResponse()
@@ -131,18 +133,26 @@ class Session:
             self._begin(number, kind, request, traceparent)
 
     def _begin(self, number: int, kind: str, request: Message, traceparent: str) -> None:
-        work: Awaitable[Message]
         try:
-            work = self._behaviours[kind](request, self._gate.admit(kind))
+            caller = self._gate.admit(kind)
         except CallsExceeded as error:
-            work = _refused(error)
+            self._open[number] = kind, None
+            self._fail_late(number, kind, error)
+            return
         except LockServiceError as error:
             self._gate.tell(error, kind)
             self._refuse(number, error)
             return
-        if self._tracing is not None:
-            work = self._tracing.follow(_method(kind), traceparent, work, code_of)
+        # Made in the task: a coroutine that is made here, and whose task is cancelled before its first step, would
+        # never be awaited.
+        work = partial(self._work, kind, request, caller, traceparent)
         self._open[number] = kind, self._loop.create_task(self._operate(number, kind, work))
+
+    def _work(self, kind: str, request: Message, caller: Principal, traceparent: str) -> Awaitable[Message]:
+        work = self._behaviours[kind](request, caller)
+        if self._tracing is not None:
+            return self._tracing.follow(_method(kind), traceparent, work, code_of)
+        return work
 
     def _cancel(self, number: int) -> None:
         kind, task = self._open.get(number, ("", None))
@@ -150,7 +160,10 @@ class Session:
             # A task that is cancelled before its first step would never answer; it has taken that by then.
             self._loop.call_soon(task.cancel)
 
-    async def _operate(self, number: int, kind: str, work: Awaitable[Message]) -> None:
+    async def _operate(self, number: int, kind: str, begin: Callable[[], Awaitable[Message]]) -> None:
+        work = begin()
+        # It holds the request, which holds its whole message.
+        del begin
         try:
             response = await work
         except asyncio.CancelledError:
@@ -158,7 +171,7 @@ class Session:
                 raise
             self._answer(number, error=_CANCELLED)
         except CallsExceeded as error:
-            self._loop.call_later(kept_back_s(), self._fail, number, kind, error)
+            self._fail_late(number, kind, error)
             return
         except Exception as error:  # noqa: BLE001  each becomes a status
             self._fail(number, kind, error)
@@ -166,6 +179,9 @@ class Session:
         else:
             self._answer(number, **{kind: response})
         del self._open[number]
+
+    def _fail_late(self, number: int, kind: str, error: CallsExceeded) -> None:
+        self._loop.call_later(kept_back_s(), self._fail, number, kind, error)
 
     def _fail(self, number: int, kind: str, error: Exception) -> None:
         if not self._ended:
@@ -190,11 +206,6 @@ class Session:
             self._unsent -= len(frame.results)
             self._moved.set()
         self._writer = None
-
-
-async def _refused(error: CallsExceeded) -> Message:
-    """Takes the place of an operation that is refused before it begins."""
-    raise error
 
 
 def _method(kind: str) -> str:
