@@ -14,7 +14,7 @@ MESSAGE_BYTES_MAX: Final = 65_536
 FRAME_BYTES_MAX: Final = 8 * 2**20
 FRAME_OPERATIONS_MAX: Final = 1_000
 # A part of a message, begun in one turn of the event loop.
-OPERATIONS_A_TURN: Final = 64
+OPERATIONS_A_TURN: Final = 32
 # Operations of a stream whose results have not left yet.
 SESSION_OPERATIONS_MAX: Final = 10_000
 
@@ -131,3 +131,5 @@ TREND_SLICES: Final = 60
 # A refusal for too many calls is kept back for a time between these: it slows who calls again at every answer.
 REFUSAL_MS_MIN: Final = 250
 REFUSAL_MS_MAX: Final = 750
+# So many of them are told at once on a stream.
+REFUSALS_AT_ONCE: Final = 100

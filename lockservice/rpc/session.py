@@ -7,6 +7,7 @@ message is being written the next one fills.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -18,7 +19,7 @@ from google.rpc.status_pb2 import Status
 
 from lockservice.credentials import Principal
 from lockservice.errors import CallsExceeded, Draining, InvalidField, LockServiceError, SessionLimit
-from lockservice.limits import FRAME_OPERATIONS_MAX, OPERATIONS_A_TURN, SESSION_OPERATIONS_MAX
+from lockservice.limits import FRAME_OPERATIONS_MAX, OPERATIONS_A_TURN, REFUSALS_AT_ONCE, SESSION_OPERATIONS_MAX
 from lockservice.metrics import Metrics
 from lockservice.rpc.admission import StreamGate, kept_back_s
 from lockservice.rpc.frame import Operation, operations
@@ -62,6 +63,7 @@ class Session:
         # result has left, so what a caller that does not read can make this process keep has a bound.
         self._frame = pb.SessionResponse()
         self._unsent = 0
+        self._kept_back: deque[tuple[int, str, CallsExceeded]] = deque()
         self._moved = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._ended = False
@@ -181,7 +183,16 @@ class Session:
         del self._open[number]
 
     def _fail_late(self, number: int, kind: str, error: CallsExceeded) -> None:
-        self._loop.call_later(kept_back_s(), self._fail, number, kind, error)
+        if not self._kept_back:
+            self._loop.call_later(kept_back_s(), self._fail_kept_back)
+        self._kept_back.append((number, kind, error))
+
+    def _fail_kept_back(self) -> None:
+        """Tells a part of what was kept back on this stream, in one message; the rest is kept back again."""
+        for _ in range(min(len(self._kept_back), REFUSALS_AT_ONCE)):
+            self._fail(*self._kept_back.popleft())
+        if self._kept_back:
+            self._loop.call_later(kept_back_s(), self._fail_kept_back)
 
     def _fail(self, number: int, kind: str, error: Exception) -> None:
         if not self._ended:

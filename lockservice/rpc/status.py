@@ -2,6 +2,7 @@
 
 import logging
 from asyncio import CancelledError
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import grpc
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DOMAIN: Final = "lockservice"
+# One for each namespace with a limit of calls, and one with a limit of waiters.
+_MESSAGES_KEPT: Final = 64
 _PREFIX: Final = "ERROR_REASON_"
 
 
@@ -77,6 +80,16 @@ def status_of(error: Exception) -> Status:
     if not isinstance(error, errors.LockServiceError):
         log.error("bug", exc_info=error)
         return Status(code=Code.INTERNAL, message="internal error")
+    # The same again and again, to those who make so many calls that their answers should cost little.
+    return _of_calls_exceeded(str(error)) if isinstance(error, errors.CallsExceeded) else _build(error)
+
+
+@lru_cache(maxsize=_MESSAGES_KEPT)
+def _of_calls_exceeded(message: str) -> Status:
+    return _build(errors.CallsExceeded(message))
+
+
+def _build(error: errors.LockServiceError) -> Status:
     refusal = TABLE[type(error)]
     details: list[Message] = []
     if refusal.reason != pb.ERROR_REASON_UNSPECIFIED:

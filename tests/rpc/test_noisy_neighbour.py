@@ -20,6 +20,8 @@ LIMIT = 20
 FLOOD_S = 2.0
 ROUNDS = 5
 ROUND_S = 3.0
+# A second's worth of calls may come at once, and is over by then; a flood is what goes on.
+BURST_S = 1.5
 RATIO_MAX = 2.0
 # Kinds of flood, and how many callers, streams or connections of each.
 FLOODS = [("calls", 64), ("waits", 64), ("frames", 4), ("idle", 1_000), ("streams", 5_000), ("half_messages", 200)]
@@ -89,6 +91,7 @@ async def test_p99_at_most_doubles(tenants: tuple[str, AuthFile], kind: str, cou
     for _ in range(ROUNDS):
         calm.append(await p99(address, auth.tokens["bank"]))
         async with Abuse(kind, address, count, token=auth.tokens["flood"]):
+            await asyncio.sleep(BURST_S)
             flooded.append(await p99(address, auth.tokens["bank"]))
     ratio = statistics.median(flooded) / statistics.median(calm)
     print(f"{kind}: p99 {statistics.median(calm) * 1e3:.2f} ms, flooded {statistics.median(flooded) * 1e3:.2f} ms")  # noqa: T201
