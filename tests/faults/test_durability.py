@@ -111,7 +111,8 @@ async def test_too_few_replicas_are_refused_before_anything_is_done(server: Redi
 
 async def test_on_the_disk(server: RedisServer, kind: str) -> None:
     """With fsync an answer is on the disk: Redis says so itself, or flushes before it answers."""
-    async with Service([server.url], guarantees=ON_DISK) as service:
+    # A disk that others use may take longer than the 150 ms of the default timeout that are for confirming.
+    async with Service([server.url], guarantees=ON_DISK, redis_timeout_ms=2_000) as service:
         if kind == "redis":
             (shard,) = (await service.admin.DescribeShards(pb.DescribeShardsRequest())).shards
             assert "set appendfsync always" in shard.problem
