@@ -120,7 +120,7 @@ async def _cost(redis: Redis, count: int, make: Callable[[int], Awaitable[None]]
 
 
 async def _used(redis: Redis) -> int:
-    """Returns what it holds, without what passes through it, and what is remembered for a minute only."""
+    """Returns what it holds, without what passes through it, and what is remembered for two minutes at most."""
     passing = [key async for key in redis.scan_iter("*:released:*", count=1_000)]
     if passing:
         await redis.delete(*passing)

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from harness.redis_server import RedisServer
 from harness.service import Service, reason_of
 from lockservice.v1 import lockservice_pb2 as pb
 
@@ -105,6 +106,30 @@ async def test_release_is_repeatable(service: Service) -> None:
 
     assert await service.release(lease) == pb.RELEASE_OUTCOME_RELEASED
     assert await service.renew(following) == pb.RENEW_OUTCOME_RENEWED
+
+
+async def test_a_release_is_known_in_the_minute_after_its_own(service: Service, servers: list[RedisServer]) -> None:
+    """However many there are of a bucket, one key remembers those of a minute, for two minutes at most."""
+    leases = []
+    for _ in range(50):
+        leases.append(await service.grant())
+        await service.release(leases[-1])
+    with servers[0].connect() as one, servers[1].connect() as two:
+        connection = one if one.keys("*:released:*") else two
+        *older, key = sorted(map(str, connection.keys("*:released:*")))
+        assert len(older) <= 1
+        assert 60 < connection.ttl(key) <= 120
+
+        def move(minutes_ago: int) -> None:
+            nonlocal key
+            moved = f"{key.rpartition(':')[0]}:{connection.time()[0] // 60 - minutes_ago}"
+            connection.rename(key, moved)
+            key = moved
+
+        move(minutes_ago=1)
+        assert await service.release(leases[-1]) == pb.RELEASE_OUTCOME_RELEASED
+        move(minutes_ago=2)
+        assert await service.release(leases[-1]) == pb.RELEASE_OUTCOME_NOT_HELD
 
 
 async def test_expiry_within_50_ms(service: Service) -> None:

@@ -8,7 +8,8 @@
 --   waiters:NAME  hash    WAITER -> what its call asked for
 --   gone:NAME     zset    waiters whose call ended without an answer, by the moment; their place is kept for 5 s
 --   event:HASH    string  an event that was completed on the resource
---   released:ID   string  a lease that was released, so that a repeated release is recognised
+--   released:N    set     leases that were released in the Nth minute, so that a repeated release is recognised; a key
+--                         each would be most of the keys of a Redis, and its expiry most of its work
 -- and of its bucket: leases, holds, claims (zset, NAME by when it ends), token, ticket (counters), expired (list, what
 -- the next sweep counts), ended (zset, the last leases that were not released, by when that was).
 
