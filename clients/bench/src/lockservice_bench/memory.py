@@ -28,17 +28,14 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-async def _used(shards: list[Redis]) -> int:
-    """Returns what the shards hold, without what passes through them."""
-    used = 0
-    for shard in shards:
-        memory = await shard.info("memory")
-        used += int(memory["used_memory"]) - int(memory["mem_aof_buffer"]) - int(memory["mem_clients_normal"])
-    return used
+async def _used(redis: Redis) -> int:
+    """Returns what it holds, without what passes through it."""
+    memory = await redis.info("memory")
+    return int(memory["used_memory"]) - int(memory["mem_aof_buffer"]) - int(memory["mem_clients_normal"])
 
 
-async def remembered(channel: grpc.aio.Channel, shards: list[Redis], count: int) -> dict[str, float]:
-    """Returns bytes of Redis for a held lease and for a remembered event, of so many each."""
+async def remembered(channel: grpc.aio.Channel, redis: Redis, count: int) -> dict[str, float]:
+    """Returns bytes of the only shard for a held lease and for a remembered event, of so many each."""
     stub = LockServiceStub(channel)
 
     async def lease(number: int) -> None:
@@ -53,8 +50,8 @@ async def remembered(channel: grpc.aio.Channel, shards: list[Redis], count: int)
 
     found = {}
     for name, make in (("bytes_a_lease", lease), ("bytes_an_event", event)):
-        before = await _used(shards)
+        before = await _used(redis)
         for start in range(0, count, _AT_ONCE):
             await asyncio.gather(*(make(number) for number in range(start, min(start + _AT_ONCE, count))))
-        found[name] = (await _used(shards) - before) / count
+        found[name] = (await _used(redis) - before) / count
     return found

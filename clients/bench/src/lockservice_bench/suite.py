@@ -147,9 +147,14 @@ class Suite:
         self._tell("round trips, commands of a hand-off, memory")
         single["ping_ms"] = await asyncio.to_thread(ping.measure, on_core(0), str(self._socket))
         single["commands_a_handoff"] = await handoffs.commands(self._client, self._redis)
-        single |= await memory.remembered(self._channel, [self._redis], self._extent.waiters)
+        # A replica and a Redis of its own each: what one has freed another measurement would not see again.
+        async with AsyncExitStack() as leave:
+            socket = await start_redis(leave, self._directory / "remembered")
+            channel = grpc.aio.insecure_channel(start_lockservice(leave, socket).address)
+            await leave.enter_async_context(channel)
+            redis = await leave.enter_async_context(Redis(unix_socket_path=str(socket)))
+            single |= await memory.remembered(channel, redis, self._extent.waiters)
         for how in ("unary", "session"):
-            # A replica of its own each: what one has freed another measurement would not see again.
             async with AsyncExitStack() as leave:
                 fresh = start_lockservice(leave, await start_redis(leave, self._directory / how))
                 figures = await waiting.measure(fresh, how, self._extent.waiters)
