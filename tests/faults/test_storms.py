@@ -87,6 +87,9 @@ async def restart(server: RedisServer) -> None:
     await asyncio.to_thread(server.start)
 
 
+LOADING_S = 3
+
+
 async def load_slowly(server: RedisServer) -> None:
     """Back after a kill, and busy with its log for a while: LOADING."""
     server.stop()
@@ -103,6 +106,10 @@ async def load_slowly(server: RedisServer) -> None:
             raise AssertionError("it has loaded already")
 
         await until(refuses, "it loads")
+        # However long its log is by now.
+        await asyncio.sleep(LOADING_S)
+        assert refuses()
+        connection.config_set("key-load-delay", "0")
 
         def answers() -> bool:
             try:
