@@ -1,6 +1,8 @@
 """A Sentinel group as a shard: found, and followed wherever its primary goes."""
 
+import asyncio
 import signal
+import statistics
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +12,11 @@ from harness.minting import Minting
 from harness.service import Service, reason_of, refused, until
 
 DOWN_AFTER_S = 0.5
+# When in Sentinel's second the primary is killed: right after it began to watch, it takes 2.0 s to name another, and
+# 0.3 s later 1.7 s.
+PHASES_S = (0.0, 0.3, 0.6)
+# From the moment when a Sentinel names the new primary to grants by it.
+FOLLOWED_S = 0.3
 
 
 @pytest.fixture
@@ -19,15 +26,21 @@ def group() -> Iterator[SentinelGroup]:
         yield made
 
 
-async def test_a_killed_primary_is_replaced(group: SentinelGroup) -> None:
-    """Grants go on within down-after + 1.5 s, with higher tokens."""
-    async with Service([group.url]) as service, Minting(service) as minting:
-        group.primary.stop()
-        await until(lambda: group.current() is not group.primary, "there is another", within=10)
-        await minting.more(200)
+async def test_a_killed_primary_is_replaced() -> None:
+    """Grants go on within 1.5 s of down-after at the median, and at once when Sentinel has named another."""
+    gaps = []
+    for phase_s in PHASES_S:
+        with SentinelGroup(down_after_ms=round(DOWN_AFTER_S * 1000)) as group:
+            async with Service([group.url]) as service, Minting(service) as minting:
+                await asyncio.sleep(phase_s)
+                group.primary.stop()
+                await until(lambda group=group: group.current() is not group.primary, "there is another", within=10)
+                await minting.more(5, within=FOLLOWED_S)
+                await minting.more(200)
+        assert minting.repeated() == 0
+        gaps.append(max(minting.gaps))
 
-    assert minting.repeated() == 0
-    assert max(minting.gaps) < DOWN_AFTER_S + 1.5
+    assert statistics.median(gaps) < DOWN_AFTER_S + 1.5, gaps
 
 
 async def test_a_frozen_primary_is_replaced_and_not_believed_afterwards(group: SentinelGroup) -> None:

@@ -93,7 +93,7 @@ LOADING_S = 3
 async def load_slowly(server: RedisServer) -> None:
     """Back after a kill, and busy with its log for a while: LOADING."""
     server.stop()
-    server.start(answering=False, key_load_delay="50", loading_process_events_interval_bytes="1024")
+    server.start(answering=False, key_load_delay="1000", loading_process_events_interval_bytes="1024")
     with redis.Redis(unix_socket_path=str(server.socket), retry=Retry(NoBackoff(), 0)) as connection:
 
         def refuses() -> bool:
