@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.groups import Cluster
+from harness.groups import Cluster, Member
 from harness.minting import Minting
 from harness.service import Service, until
 from lockservice.shards.keys import place
@@ -25,12 +25,21 @@ def cluster() -> Iterator[Cluster]:
         yield made
 
 
+def replica_of(cluster: Cluster, primary: Member) -> Member:
+    """Returns the replica of a primary."""
+    for node in cluster.nodes:
+        with node.connect() as connection:
+            if connection.info("replication").get("master_port") == primary.port:
+                return node
+    raise AssertionError("it has none")
+
+
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
 async def test_a_lost_primary_is_replaced(cluster: Cluster, fault: signal.Signals) -> None:
     """Grants go on within 2.4 node timeouts of a kill or a freeze, at once after the election, with higher tokens."""
     resource = RESOURCES[0]
     old = cluster.serving(place("", resource).bucket)
-    heir = cluster.replica_of(old)
+    heir = replica_of(cluster, old)
     async with Service([cluster.url]) as service, Minting(service, resource) as minting:
         old.signal(fault)
         with heir.connect() as connection:

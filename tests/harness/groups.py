@@ -288,14 +288,6 @@ class Cluster(Group):
                 continue
         return found
 
-    def replica_of(self, primary: Member) -> Member:
-        """Returns the replica of a primary."""
-        for node in self.nodes:
-            with node.connect() as connection:
-                if connection.info("replication").get("master_port") == primary.port:
-                    return node
-        raise AssertionError("it has none")
-
     def serving(self, bucket: int) -> Member:
         """Returns the primary that serves a bucket."""
         for node in self.primaries():
