@@ -8,26 +8,13 @@
 -- Returns released HELD_MS EVENT_MS, HELD_MS being '' when an earlier release ended it, EVENT_MS for how long its event
 --   is remembered or '' | not_held
 
-local minute = math.floor(now_ms / RELEASED_MS)
-
--- Remembers it for one to two minutes.
-local function remember()
-  local key = bucket .. 'released:' .. minute
-  if redis.call('SADD', key, lease) == 1 and redis.call('SCARD', key) == 1 then
-    redis.call('PEXPIRE', key, 2 * RELEASED_MS)
-  end
-end
-
-local function was_released()
-  return redis.call('SISMEMBER', bucket .. 'released:' .. minute, lease) == 1
-    or redis.call('SISMEMBER', bucket .. 'released:' .. minute - 1, lease) == 1
-end
-
 local state = load(name)
 local held = state.lease == lease and tonumber(state['until']) > now_ms
 local version, event_id, completed_before = state.version, state.event_id or '', state.completed
 local raised = done == '1' and version and tonumber(version) > tonumber(completed_before or -1)
 
+-- Releases are remembered together, minute by minute, and so for one to two minutes.
+local minute = math.floor(now_ms / RELEASED_MS)
 local event_ms = done == '1' and event_id ~= '' and state.retention or ''
 
 local function record_and_end()
@@ -42,7 +29,10 @@ local function record_and_end()
     state.hold_until, state.hold_event, state.hold_owner = whole(now_ms + hold_ms), event_id, state.owner
     redis.call('ZADD', bucket .. 'holds', state.hold_until, name)
   end
-  remember()
+  local released = bucket .. 'released:' .. minute
+  if redis.call('SADD', released, lease) == 1 and redis.call('SCARD', released) == 1 then
+    redis.call('PEXPIRE', released, 2 * RELEASED_MS)
+  end
   return end_lease(name, state, 'released')
 end
 
@@ -54,7 +44,8 @@ end
 -- Include: queue
 if not held then
   advance_and_save(name, state)
-  if was_released() then
+  if redis.call('SISMEMBER', bucket .. 'released:' .. minute, lease) == 1
+    or redis.call('SISMEMBER', bucket .. 'released:' .. minute - 1, lease) == 1 then
     return {'released', '', ''}
   end
   return {'not_held'}

@@ -30,6 +30,7 @@ from harness.storm import Storm
 SECONDS = float(os.environ.get("FAULT_SECONDS", "2"))
 # A storm that a fault has calmed proves nothing.
 GRANTS_A_SECOND = 50
+LOADING_S = 3
 
 pytestmark = pytest.mark.timeout(120 + 6 * SECONDS)
 
@@ -85,9 +86,6 @@ async def restart(server: RedisServer) -> None:
     server.stop()
     await asyncio.sleep(0.3)
     await asyncio.to_thread(server.start)
-
-
-LOADING_S = 3
 
 
 async def load_slowly(server: RedisServer) -> None:
