@@ -29,7 +29,11 @@ func main() {
 func judge(to io.Writer, history map[string][]operation, exclusive bool, timeout time.Duration) {
 	model := fencedMutex(exclusive)
 	for _, resource := range slices.Sorted(maps.Keys(history)) {
-		taken := forPorcupine(steps(history[resource]))
+		toExplain := steps(history[resource])
+		if !exclusive {
+			toExplain = grantsOf(toExplain)
+		}
+		taken := forPorcupine(toExplain)
 		switch porcupine.CheckOperationsTimeout(model, taken, timeout) {
 		case porcupine.Ok:
 		case porcupine.Unknown:

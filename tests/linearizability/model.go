@@ -14,7 +14,11 @@ import "github.com/anishathalye/porcupine"
 //   - Who was told HELD, and by which token, has read the state: that token holds the lease.
 //
 // Without exclusion (a shard in the mode "fenced", over a fault) only the first half of the first rule is promised,
-// and only that is checked.
+// and only grants are checked.
+//
+// Every grant of a history has its place in an order, so one whose token is not the lowest that is left leads
+// nowhere. Each grant knows the token before it: without that the checker tries every rising choice of the tokens
+// of calls that were open at one time, which can take longer than anybody waits.
 //
 // An acquire whose outcome is unknown may or may not have happened: it has if others saw a token that nobody was
 // told. Such a grant is put between the start of the first acquire that could have made it and the end of the
@@ -37,12 +41,17 @@ const (
 	seen     verb = "HELD by"
 )
 
-// A step is one operation as the model takes it; times in ns.
+// A step is one operation as the model takes it; times in ns. A grant's previous is the token of the grant before it.
 type step struct {
 	verb            verb
 	token, deadline int64
 	started, ended  int64
 	who             string
+	previous        int64
+}
+
+func (taken step) follows(at state) bool {
+	return taken.token > at.token && taken.previous == at.token
 }
 
 func fencedMutex(exclusive bool) porcupine.Model {
@@ -60,10 +69,7 @@ func fencedMutex(exclusive bool) porcupine.Model {
 }
 
 func stepInOrder(at state, taken step) (state, bool) {
-	if taken.verb != granted {
-		return at, true
-	}
-	return state{token: taken.token}, taken.token > at.token
+	return state{token: taken.token}, taken.follows(at)
 }
 
 func stepExclusively(at state, taken step) (state, bool) {
@@ -77,9 +83,9 @@ func stepExclusively(at state, taken step) (state, bool) {
 	}
 	switch taken.verb {
 	case granted:
-		above := taken.token > at.token
+		follows := taken.follows(at)
 		at.token, at.holder, at.deadline = taken.token, taken.token, taken.deadline
-		return at, above
+		return at, follows
 	case renewed:
 		holds := at.holder == taken.token
 		at.deadline = taken.deadline

@@ -98,3 +98,21 @@ func TestALongHistory(t *testing.T) {
 		history[3*1000].Token = 1000
 	}
 }
+
+// Calls that all wait at once may be granted in any order: the checker must not try every choice of them.
+func TestManyCallsAtOneTime(t *testing.T) {
+	var history []operation
+	for turn := range int64(400) {
+		history = append(history,
+			operation{"acquire", "r", "w", "granted", turn, 1000 + turn, 1 + (turn*7)%400, 2000},
+			operation{"release", "r", "w", "released", 500 + turn, 1500 + turn, 1 + (turn*7)%400, 0})
+	}
+	for _, wanted := range []string{"", broken} {
+		var said strings.Builder
+		judge(&said, map[string][]operation{"r": history}, false, 10*time.Second)
+		if (said.Len() == 0) != (wanted == "") || !strings.Contains(said.String(), wanted) {
+			t.Errorf("said %q, wanted %q", said.String(), wanted)
+		}
+		history[2*200].Token = 7
+	}
+}

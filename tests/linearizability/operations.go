@@ -60,9 +60,24 @@ func steps(history []operation) []step {
 		if stop, is := stopped[one.Token]; is {
 			deadline = min(deadline, stop)
 		}
-		found = append(found, step{taken, one.Token, deadline, one.Started, one.Ended, one.Owner})
+		found = append(found, step{taken, one.Token, deadline, one.Started, one.Ended, one.Owner, 0})
 	}
-	return append(found, unheard(history, found)...)
+	return ordered(append(found, unheard(history, found)...))
+}
+
+// ordered puts grants first, by token, and tells each the token before it.
+func ordered(taken []step) []step {
+	slices.SortStableFunc(taken, func(one, two step) int { return cmp.Compare(one.token, two.token) })
+	grants := grantsOf(taken)
+	for place := range grants[min(1, len(grants)):] {
+		grants[place+1].previous = grants[place].token
+	}
+	others := slices.DeleteFunc(taken, func(one step) bool { return one.verb == granted })
+	return append(grants, others...)
+}
+
+func grantsOf(taken []step) []step {
+	return slices.DeleteFunc(slices.Clone(taken), func(one step) bool { return one.verb != granted })
 }
 
 var verbs = map[string]verb{
@@ -95,7 +110,7 @@ func unheard(history []operation, told []step) []step {
 	var found []step
 	for token, ended := range first {
 		if !known[token] && len(askers) > 0 && slices.Min(askers) <= ended {
-			found = append(found, step{granted, token, 0, slices.Min(askers), ended, "somebody"})
+			found = append(found, step{granted, token, 0, slices.Min(askers), ended, "somebody", 0})
 		}
 	}
 	slices.SortFunc(found, func(one, two step) int { return cmp.Compare(one.token, two.token) })
