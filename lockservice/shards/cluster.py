@@ -15,6 +15,7 @@ from lockservice.limits import BUCKETS
 from lockservice.shard_url import Group, Host
 from lockservice.shards.keys import BUCKET_PREFIXES
 from lockservice.shards.node import Connecting, Node, Owner
+from lockservice.shards.pipeline import is_error
 from lockservice.shards.witness import Witness
 
 _SLOTS: Final = tuple(key_slot(prefix) for prefix in BUCKET_PREFIXES)
@@ -94,7 +95,7 @@ class Cluster:
 
     def _weigh(self) -> None:
         """Takes over what most of those that answer say of each bucket."""
-        views = [_primaries(w.answers[0], host) for host, w in self._witnesses.items() if w.answers]
+        views = [_primaries(w.answers[0], host) for host, w in self._witnesses.items() if _told(w)]
         for bucket, slot in enumerate(_SLOTS):
             named = Counter(host for view in views for first, last, host in view if first <= slot <= last)
             if named:
@@ -114,6 +115,10 @@ class Cluster:
         for host in self._nodes:
             if host not in self._witnesses:
                 self._ask(host)
+
+
+def _told(witness: Witness) -> bool:
+    return bool(witness.answers) and not is_error(witness.answers[0])
 
 
 def _primaries(slots: list[Any], asked: Host) -> list[tuple[int, int, Host]]:

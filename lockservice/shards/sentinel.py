@@ -4,6 +4,11 @@ One Sentinel alone may be cut off together with an old primary, and would have t
 Sentinel is asked, all the time, and a primary is believed when most of them answer. Among their answers that of the
 highest configuration epoch counts, since a majority has agreed to it: the Sentinel that leads a failover knows of it
 up to a second before the others do.
+
+That Sentinel in turn names the new primary only after its next INFO, up to a second after it has made it one. But it
+says before whom it promotes. So this replica goes there at once, and waits there for the promotion: it neither loses
+that second nor grants anything in it by an old primary that still answers. A promotion that does not come about is
+given up after the group's failover-timeout.
 """
 
 import asyncio
@@ -14,6 +19,7 @@ from lockservice.errors import ShardUnavailable
 from lockservice.limits import BUCKETS
 from lockservice.shard_url import Group, Host
 from lockservice.shards.node import Connecting, Node, Owner
+from lockservice.shards.pipeline import is_error
 from lockservice.shards.witness import Witness
 
 
@@ -27,7 +33,7 @@ class Sentinel:
         self._agreed = asyncio.Event()
         self._node = Node(owner, self._locate, connecting)
         self.by_bucket = [self._node] * BUCKETS
-        questions = (("SENTINEL", "GET-MASTER-ADDR-BY-NAME", group.name), ("SENTINEL", "MASTER", group.name))
+        questions = [("SENTINEL", what, group.name) for what in ("GET-MASTER-ADDR-BY-NAME", "MASTER", "REPLICAS")]
         self._witnesses = [
             Witness(group.sentinel(host), questions, timeout_s=connecting.timeout_s, on_answer=self._weigh)
             for host in group.hosts
@@ -58,13 +64,14 @@ class Sentinel:
         return False
 
     def _weigh(self) -> None:
-        answers = [_read(*witness.answers) for witness in self._witnesses if witness.answers]
-        if len(answers) <= len(self._witnesses) // 2:
+        answers = [witness.answers for witness in self._witnesses]
+        views = [_read(*answer) for answer in answers if answer and not any(map(is_error, answer[:2]))]
+        if len(views) <= len(self._witnesses) // 2:
             # Without a majority no primary is connected to anew. The one that is connected stays: nobody has put
             # another in its place.
             self._agreed.clear()
             return
-        _, primary = max(answers)
+        *_, primary = max(views)
         if primary != self._primary:
             self._primary = primary
             self._node.relocate("the Sentinels name another primary")
@@ -79,7 +86,17 @@ class Sentinel:
         return self._group.server(self._primary)
 
 
-def _read(address: list[bytes], master: Any) -> tuple[int, Host]:
-    """Reads what a Sentinel says: the epoch of the last failover, and the primary since then."""
-    fields = master if isinstance(master, dict) else dict(zip(master[::2], master[1::2], strict=True))
-    return int(fields[b"config-epoch"]), Host(address[0].decode(), int(address[1]))
+def _read(address: list[bytes], master: Any, replicas: Any) -> tuple[int, bool, Host]:
+    """Reads what a Sentinel says: the epoch of the last failover, whether it promotes another now, and who is it.
+
+    One that does not let its replicas be asked for is followed when it names a primary.
+    """
+    epoch = int(_fields(master)[b"config-epoch"])
+    for replica in [] if is_error(replicas) else map(_fields, replicas):
+        if b"promoted" in replica[b"flags"].split(b","):
+            return epoch, True, Host(replica[b"ip"].decode(), int(replica[b"port"]))
+    return epoch, False, Host(address[0].decode(), int(address[1]))
+
+
+def _fields(told: Any) -> dict[bytes, bytes]:
+    return told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))

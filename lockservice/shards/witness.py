@@ -7,7 +7,7 @@ from typing import Any
 
 from lockservice.errors import OutcomeUnknown, ShardUnavailable
 from lockservice.limits import TOPOLOGY_MS
-from lockservice.shards.pipeline import Pipeline, connect, is_error
+from lockservice.shards.pipeline import Pipeline, connect
 
 
 class Witness:
@@ -20,7 +20,7 @@ class Witness:
         on_answer: is called after the answers and after each failure.
 
     Attributes:
-        answers: the last ones, as many as there are questions; empty while it gives none.
+        answers: the last ones, as many as there are questions, errors among them; empty while it gives none.
     """
 
     def __init__(
@@ -50,8 +50,7 @@ class Witness:
             try:
                 await connect(self._url, pipeline)
                 while True:
-                    replies = await asyncio.gather(*(pipeline.call(*question) for question in self._questions))
-                    self._hear([] if any(map(is_error, replies)) else replies)
+                    self._hear(await asyncio.gather(*(pipeline.call(*question) for question in self._questions)))
                     await asyncio.sleep(TOPOLOGY_MS / 1000)
             except (ShardUnavailable, OutcomeUnknown):
                 self._hear([])
