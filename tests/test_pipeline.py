@@ -2,11 +2,15 @@
 
 import asyncio
 import random
+import socket
+import struct
+import threading
 
 import pytest
+import uvloop
 
 from harness.redis_server import RedisServer
-from lockservice.errors import OutcomeUnknown
+from lockservice.errors import OutcomeUnknown, ShardUnavailable
 from lockservice.shards.pipeline import Pipeline, connect, is_error
 
 
@@ -93,3 +97,28 @@ async def test_silence_ends_every_call(servers: list[RedisServer]) -> None:
             await asyncio.wait_for(call, 0.6)
 
     assert pipeline.closed.done()
+
+
+def test_a_server_that_resets_connections_cannot_be_reached() -> None:
+    """At whatever moment the reset comes, it is said so; uvloop has an error of its own for some of them."""
+    at_once = struct.pack("ii", 1, 0)
+
+    def reset(listening: socket.socket) -> None:
+        for _ in range(attempts):
+            accepted, _ = listening.accept()
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            accepted.close()
+
+    async def connect_again_and_again() -> None:
+        for _ in range(attempts):
+            pipeline = Pipeline(timeout_s=1, on_push=lambda _push: None, on_batch=lambda _size: None)
+            with pytest.raises(ShardUnavailable):
+                await connect(url, pipeline)
+
+    attempts = 200
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"redis://127.0.0.1:{listening.getsockname()[1]}"
+        server = threading.Thread(target=reset, args=[listening], daemon=True)
+        server.start()
+        uvloop.run(connect_again_and_again())
+        server.join()

@@ -173,6 +173,10 @@ class Node:
                 await self._stay_checked()
             except (ShardUnavailable, OutcomeUnknown) as error:
                 self._become(Condition(problem=str(error)))
+            except Exception as error:
+                # Whatever goes wrong once must not leave the shard without anybody who connects to it.
+                log.exception("shard cannot be used", extra={"shard": self.owner.name})
+                self._become(Condition(problem=f"{type(error).__name__}: {error}"))
             finally:
                 self.tried.set()
                 if self._pipeline is not None:

@@ -66,6 +66,9 @@ class Pipeline(asyncio.Protocol):
         self._transport = writer.transport
         self._transport.set_protocol(self)
         self._watch = self._loop.call_later(self.timeout_s / 4, self._check_timeout)
+        if self._transport.is_closing():
+            # It has told the protocol before this one that the connection was lost, and will not tell this one.
+            self.close("the connection was closed")
 
     def call(self, *command: str | bytes | int) -> asyncio.Future[Any]:
         """Sends one command with this turn's others; the future gets its reply, an error reply as a value.
@@ -169,7 +172,8 @@ async def connect(url: str, pipeline: Pipeline) -> None:
     try:
         async with asyncio.timeout(pipeline.timeout_s):
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py annotates only a part
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisError, OSError, RuntimeError, TimeoutError) as error:
+        # uvloop raises RuntimeError for a write after the server has reset the connection.
         await connection.disconnect(nowait=True)
         raise ShardUnavailable(f"cannot connect: {error or type(error).__name__}") from error
     pipeline.attach(connection)
