@@ -98,6 +98,9 @@ type service struct {
 	OtherCA   string   `json:"other_ca"`
 	Cert      string   `json:"cert"`
 	Key       string   `json:"key"`
+
+	// By tenant.
+	Tokens map[string]string `json:"tokens"`
 }
 
 func (s service) address() string { return s.Addresses[0] }
@@ -107,10 +110,10 @@ func (s service) act(t *testing.T, replica int, action string) {
 	ask(t, "POST", fmt.Sprintf("/services/%s/%d/%s", s.ID, replica, action), struct{}{}, nil)
 }
 
-func start(t *testing.T, replicas int, tls string) service {
+func start(t *testing.T, replicas int, tls string, tenants ...string) service {
 	t.Helper()
 	var made service
-	ask(t, "POST", "/services", map[string]any{"replicas": replicas, "tls": tls}, &made)
+	ask(t, "POST", "/services", map[string]any{"replicas": replicas, "tls": tls, "tenants": append([]string{}, tenants...)}, &made)
 	t.Cleanup(func() { ask(t, "DELETE", "/services/"+made.ID, struct{}{}, nil) })
 	return made
 }

@@ -47,7 +47,7 @@ def client(
 
 
 @pytest.mark.parametrize("unary", [False, True])
-async def test_a_token_decides_who_one_is(client: Callable[..., Client], *, unary: bool) -> None:
+async def test_s39_a_token_decides_who_one_is(client: Callable[..., Client], *, unary: bool) -> None:
     """Two tenants hold the same name at once, in sessions and in calls, and each sees its own."""
     async with client(token=TOKENS["shop"], unary=unary) as shop, client(token=TOKENS["bank"], unary=unary) as bank:
         async with shop.lock("order:1") as mine, bank.lock("order:1"):
@@ -67,7 +67,7 @@ async def test_a_quota_says_when_to_try_again(client: Callable[..., Client]) -> 
 
 
 @pytest.mark.parametrize("unary", [False, True])
-async def test_who_is_not_let_in_hears_why(client: Callable[..., Client], *, unary: bool) -> None:
+async def test_s39_who_is_not_let_in_hears_why(client: Callable[..., Client], *, unary: bool) -> None:
     """No token, a wrong one, and a name that is not one's own: NotAllowed with the reason, and no repetition."""
     for token in (None, "x" * 43):
         async with client(token=token, unary=unary) as stranger:

@@ -12,7 +12,7 @@ from typing import Any, Final, cast, get_args
 import grpc
 from aiohttp import web
 
-from lockservice_stand import faults
+from lockservice_stand import faults, tenants
 from lockservice_stand.certificates import Certificates
 from lockservice_stand.faults import Faults
 from lockservice_stand.names import Names
@@ -83,9 +83,13 @@ class Control:
         number = str(next(self._numbers))
         directory = self._directory / f"service-{number}"
         directory.mkdir()
+        tokens = tenants.write(directory / "auth.toml", body.get("tenants", []))
+        flags = ["--auth-file", str(directory / "auth.toml")] if tokens else []
 
         def make() -> Service:
-            return Service(directory, replicas=replicas, tls=cast("Tls", tls), certificates=self._certificates)
+            return Service(
+                directory, replicas=replicas, tls=cast("Tls", tls), certificates=self._certificates, flags=flags
+            )
 
         service = self._services[number] = await asyncio.to_thread(make)
         await asyncio.to_thread(service.start)
@@ -100,6 +104,7 @@ class Control:
             "other_ca": str(self._certificates.other_ca),
             "cert": str(self._certificates.cert),
             "key": str(self._certificates.key),
+            "tokens": tokens,
         }
 
     async def _act(self, request: web.Request) -> Any:

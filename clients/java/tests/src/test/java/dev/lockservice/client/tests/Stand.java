@@ -88,8 +88,8 @@ final class Stand {
         return shared;
     }
 
-    static Service service(int replicas, String tls) {
-        JsonObject made = ask("POST", "/services", Map.of("replicas", replicas, "tls", tls));
+    static Service service(int replicas, String tls, String... tenants) {
+        JsonObject made = ask("POST", "/services", Map.of("replicas", replicas, "tls", tls, "tenants", tenants));
         try {
             hosts(Files.readString(Path.of(made.get("hosts").getAsString())));
         } catch (IOException failed) {
@@ -124,6 +124,10 @@ final class Stand {
 
         Path file(String name) {
             return Path.of(made.get(name).getAsString());
+        }
+
+        String token(String tenant) {
+            return made.getAsJsonObject("tokens").get(tenant).getAsString();
         }
 
         void act(int replica, String action) {
