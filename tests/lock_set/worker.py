@@ -20,9 +20,19 @@ TTL_S: Final = 2.0
 WORK_S_MAX: Final = 1.0
 
 
-def read(store: sqlite3.Connection) -> list[str]:
-    """Reads the set."""
-    return list(json.loads(store.execute("SELECT elements FROM one_set").fetchone()[0]))
+def read(store: sqlite3.Connection, check: str, token: int) -> list[str] | None:
+    """Reads the set, unless the check forbids it.
+
+    The token is shown here already. Otherwise a holder before, whom no later write has shut out yet, could write what
+    this one has not read and is about to overwrite.
+    """
+    try:
+        with store:
+            if check == "token":
+                admit(store, RESOURCE, token)
+            return list(json.loads(store.execute("SELECT elements FROM one_set").fetchone()[0]))
+    except StaleToken:
+        return None
 
 
 def write(store: sqlite3.Connection, elements: list[str], check: str, token: int, until: float) -> str:
@@ -53,7 +63,10 @@ async def work(address: str, path: str, name: str, check: str) -> None:
             until = grant.sent_at + answer.waited + grant.ttl
             number += 1
             element = f"{name}-{number}"
-            elements = read(store)
+            elements = read(store, check, grant.fencing_token)
+            if elements is None:
+                print("refused", element, flush=True)
+                continue
             print("read", element, flush=True)
             await asyncio.sleep(random.uniform(0.05, WORK_S_MAX))
             done = write(store, [*elements, element], check, grant.fencing_token, until)

@@ -17,7 +17,10 @@ async def main() -> None:
         async with client.lock("stock:fenced") as slow:
             pass
         async with client.lock("stock:fenced") as quick:
-            await write_redis_async(store, "fence:{stock:7}", quick.fencing_token, ("SET", "{stock:7}", 11))
+            # Without a command it shows the token: from here on no holder before this one can change what is read.
+            await write_redis_async(store, "fence:{stock:7}", quick.fencing_token)
+            stock = int(await store.get("{stock:7}") or 12)
+            await write_redis_async(store, "fence:{stock:7}", quick.fencing_token, ("SET", "{stock:7}", stock - 1))
         try:
             await write_redis_async(store, "fence:{stock:7}", slow.fencing_token, ("SET", "{stock:7}", 12))
         except StaleToken as stale:

@@ -8,6 +8,13 @@ from lockservice_client import Client
 from lockservice_client.fencing import FENCES, StaleToken, admit
 
 
+def read(store: sqlite3.Connection, resource: str, token: int) -> str:
+    """Shows the token first: from here on no holder before this one can change what is read."""
+    with store:
+        admit(store, resource, token)
+        return str(store.execute("SELECT state FROM orders").fetchone()[0])
+
+
 def write(store: sqlite3.Connection, resource: str, token: int, state: str) -> str:
     """Writes in one transaction with the check, which locks out other holders until it ends."""
     try:
@@ -29,7 +36,8 @@ async def main() -> None:
         async with client.lock("order:fenced-sql") as slow:
             pass
         async with client.lock("order:fenced-sql") as quick:
-            print("the next holder:", write(store, "order:fenced-sql", quick.fencing_token, "packed"))
+            before = read(store, "order:fenced-sql", quick.fencing_token)
+            print("the next holder:", write(store, "order:fenced-sql", quick.fencing_token, f"{before}, packed"))
             print("the one before:", write(store, "order:fenced-sql", slow.fencing_token, "lost update"))
     store.close()
 

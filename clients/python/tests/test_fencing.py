@@ -148,6 +148,44 @@ def test_sql_that_looks_before_it_writes_loses_updates(sql: tuple[Connect, str])
     assert state(connect) == "lost update"
 
 
+def test_sql_that_is_shown_the_token_at_the_read_takes_no_write_from_before(sql: tuple[Connect, str]) -> None:
+    """What a later holder has read stays as it was until it writes."""
+    connect, mark = sql
+    write(connect, mark, 4, "before")
+    reader = connect()
+    admit(reader, RESOURCE, 6, mark=mark)
+    read = reader.execute("SELECT state FROM orders").fetchone()[0]
+    reader.commit()
+    reader.close()
+    with pytest.raises(StaleToken):
+        write(connect, mark, 5, "unread")
+    write(connect, mark, 6, f"{read}, later")
+
+    assert state(connect) == "before, later"
+
+
+def test_sql_that_is_shown_the_token_at_the_write_alone_loses_updates(sql: tuple[Connect, str]) -> None:
+    """The broken variant: the write of the holder before is taken, and overwritten by one that has not read it."""
+    connect, mark = sql
+    read = state(connect)
+    write(connect, mark, 5, "unread")
+    write(connect, mark, 6, f"{read}, later")
+
+    assert state(connect) == "paid, later"
+
+
+def test_redis_that_is_shown_the_token_at_the_read_takes_no_write_from_before(store: redis.Redis) -> None:
+    """The same in Redis, where showing it is a write of nothing."""
+    write_redis(store, "fence", 4, ("SET", "stock", 12))
+    write_redis(store, "fence", 6)
+    read = int(store.get("stock") or 0)
+    with pytest.raises(StaleToken):
+        write_redis(store, "fence", 5, ("SET", "stock", 99))
+    write_redis(store, "fence", 6, ("SET", "stock", read - 1))
+
+    assert store.get("stock") == "11"
+
+
 def test_redis_takes_no_stale_write(store: redis.Redis) -> None:
     """All commands of a holder are done at once, or none."""
     write_redis(store, "fence", 2**53 - 2, ("SET", "stock", 12), ("RPUSH", "log", "a", "b"))

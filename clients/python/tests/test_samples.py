@@ -14,7 +14,7 @@ PROMISED = {
     "waiting": ["left 0"],
     "dedupe": ["charged 12 EUR", "duplicate of: charged 12 EUR"],
     "fenced_redis": ["refused: fence:{stock:7}: a higher token than", "stock 11"],
-    "fenced_sql": ["the next holder: packed", "the one before: refused"],
+    "fenced_sql": ["the next holder: paid, packed", "the one before: refused"],
     "ordered": [
         "create: applied",
         "update: applied",

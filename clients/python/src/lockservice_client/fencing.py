@@ -4,6 +4,9 @@ No lease can stop such a holder; the store can, by remembering the highest fenci
 resource and refusing a lower one. That is what these few lines do, for SQL in the transaction that writes, and for
 Redis in the script that writes. They need nothing but the connection that is there anyway.
 
+Who reads what it will write back shows its token before it reads, too. Until the store has seen that token, it takes
+the write of a holder before, and if that comes between this one's read and its write, it is overwritten unread.
+
 Source: Kleppmann, "How to do distributed locking" (2016), on fencing tokens.
 """
 
@@ -39,7 +42,7 @@ class StaleToken(Exception):
 
 
 def admit(cursor: Any, resource: str, token: int, *, mark: str = "?") -> None:
-    """Begins the writes of a holder to a SQL store, in the transaction that they are in.
+    """Begins the reads or the writes of a holder in a SQL store, in the transaction that they are in.
 
     Until that transaction ends, no other holder of the resource gets past this line, so nothing comes in between. The
     table `fences` (the statement FENCES makes it) must be in the same database. SQLite and PostgreSQL know the
@@ -52,7 +55,7 @@ def admit(cursor: Any, resource: str, token: int, *, mark: str = "?") -> None:
         mark: what stands for a parameter: "?" for sqlite3, "%s" for psycopg.
 
     Raises:
-        StaleToken: a later holder has written; roll back.
+        StaleToken: a later holder has been here; roll back.
     """
     done = cursor.execute(_ADMIT.format(mark=mark), (resource, token))
     if (done if done is not None else cursor).rowcount != 1:
@@ -65,7 +68,8 @@ def redis_call(fence: str, token: int, *commands: Sequence[str | bytes | int]) -
     Args:
         fence: the key that remembers the highest token; in a Redis Cluster of the same slot as all other keys.
         token: the fencing token of the lease.
-        commands: what to do, each as its words, with the key second: ("SET", "stock:7", 12).
+        commands: what to do, each as its words, with the key second: ("SET", "stock:7", 12). Without any the token is
+            shown, which comes before reading.
     """
     words: list[Any] = [token]
     for command in commands:
@@ -78,7 +82,7 @@ def write_redis(client: Any, fence: str, token: int, *commands: Sequence[str | b
     """Carries out commands on a Redis at once, unless the token is stale; arguments as `redis_call` has them.
 
     Raises:
-        StaleToken: a later holder has written, and nothing was done.
+        StaleToken: a later holder has been here, and nothing was done.
     """
     if not client.eval(*redis_call(fence, token, *commands)):
         raise StaleToken(f"{fence}: a higher token than {token} has been seen")
