@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -22,6 +23,9 @@ Tls = Literal["", "server", "expired", "mutual"]
 _START_S: Final = 30.0
 _STOP_S: Final = 20.0
 _LOOK_S: Final = 0.02
+# Below those that the kernel gives to outgoing connections: one of them would take the port of a replica that is down
+# for a moment, and it could not start again.
+_PORTS: Final = range(20_000, 32_768)
 
 
 def start(*words: str, log: Path) -> "subprocess.Popen[bytes]":
@@ -33,16 +37,15 @@ def start(*words: str, log: Path) -> "subprocess.Popen[bytes]":
 
 
 def free_port(hosts: Sequence[str]) -> int:
-    """Finds a port that is free on all hosts."""
+    """Finds a port that is free on all hosts, and stays so while nobody listens there."""
     while True:
-        with socket.create_server((hosts[0], 0)) as first:
-            port: int = first.getsockname()[1]
-            try:
-                for host in hosts[1:]:
-                    socket.create_server((host, port)).close()
-            except OSError:
-                continue
-            return port
+        port = secrets.choice(_PORTS)
+        try:
+            for host in hosts:
+                socket.create_server((host, port)).close()
+        except OSError:
+            continue
+        return port
 
 
 class Store:
