@@ -1,6 +1,7 @@
 """Sentinel groups and Clusters of real Redis servers on ports of loopback, each process to be killed or frozen."""
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -21,17 +22,23 @@ from lockservice.shards import orphan
 from lockservice_stand.certificates import Certificates
 
 START_S = 20.0
+# Both below those that the kernel gives to outgoing connections: one of them would take the port of a member that is
+# down for a moment, and it could not start again.
+_PORTS, _BUS = range(10_000, 20_000), 10_000
 _CREDENTIALS = "lockservice:CHANGE-THIS-PASSWORD@"
 _REPLICATING = ("--masteruser", "replica", "--masterauth", "CHANGE-THIS-PASSWORD-FOUR")
 
 
 def free_port() -> int:
-    """Finds a port; its Cluster bus port must be one too."""
+    """Finds a port that is free, its Cluster bus port too, and stays so while its member is down."""
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as found:
-            port: int = found.getsockname()[1]
-        if port < 50_000:
-            return port
+        port = secrets.choice(_PORTS)
+        try:
+            for one in (port, port + _BUS):
+                socket.create_server(("127.0.0.1", one)).close()
+        except OSError:
+            continue
+        return port
 
 
 def wait_until(look: Callable[[], object], what: str, within: float = START_S) -> None:
