@@ -161,3 +161,14 @@ def test_repeated_calls_are_one_operation() -> None:
     (one,) = folded([third, first, second])
 
     assert (one.started_ns, one.ended_ns, one.deadline_ns, one.attempts) == (0, 8 * MS, 99 * MS, 3)
+
+
+def test_a_call_that_was_refused_at_last_may_have_been_done_before() -> None:
+    """What is unknown stays so until it is answered: the first release may have let others in."""
+    release = [
+        call("release", "a", outcome, at=at, token=5) for outcome, at in (("unknown", (0, 1)), ("refused", (2, 3)))
+    ]
+    refused = [call("release", "a", "refused", at=at, token=5) for at in ((0, 1), (2, 3))]
+
+    assert [one.outcome for one in folded(release)] == ["unknown"]
+    assert [one.outcome for one in folded(refused)] == ["refused"]

@@ -151,6 +151,8 @@ def _repeats(before: Operation, after: Operation) -> bool:
 def _joined(before: Operation, after: Operation) -> Operation:
     return replace(
         after,
+        # What was refused now may have been done before.
+        outcome=UNKNOWN if (before.outcome, after.outcome) == (UNKNOWN, REFUSED) else after.outcome,
         started_ns=before.started_ns,
         ended_ns=max(before.ended_ns, after.ended_ns) if before.outcome in UNDECIDED else before.ended_ns,
         queued_ns=after.queued_ns if before.queued_ns is None else before.queued_ns,
