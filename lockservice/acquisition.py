@@ -126,9 +126,9 @@ class Acquisition:
             self._waited = True
             self._arguments["again"] = "1"
             self._locks.sweeper.expect(self._bucket, int(reply[1]))
-            await self._locks.room.waiters.wait(parked, until)
+            granted = await self._locks.room.waiters.wait(parked, until)
             # The last question is asked without waiting: it leaves the queue, or takes what was just handed over.
-            reply = await self._question(max(0, round((until - loop.time()) * 1000)))
+            reply = granted or await self._question(max(0, round((until - loop.time()) * 1000)))
         return reply
 
     def _answer(self, reply: Reply) -> Answer:

@@ -1,15 +1,22 @@
 """Leases: acquire, renew, release."""
 
+import asyncio
 import time
+from typing import Final
 
 from lockservice.acquisition import Acquisition, Answer, check_ttl
+from lockservice.errors import OutcomeUnknown
 from lockservice.lease import AcquireAsk, Grant, Held
 from lockservice.metrics import Metrics
 from lockservice.quotas import Quotas
 from lockservice.shards.keys import place
+from lockservice.shards.shard import Reply
 from lockservice.shards.shard_map import ShardMap
 from lockservice.sweeper import Sweeper
 from lockservice.waiters import WaitingRoom
+
+# Of a release's answer; more say who has been granted the lease since.
+_RELEASE_WORDS: Final = 3
 
 
 class Locks:
@@ -82,8 +89,22 @@ class Locks:
         Raises what Shard.run raises.
         """
         name, bucket = place(namespace, resource)
-        arguments = {"name": name, "lease": lease_id, "done": "1" if done else "", "hold_ms": hold_ms}
-        reply = await self.shard_map.pick(bucket).run("release", bucket, arguments)
+        arguments = {
+            "name": name,
+            "lease": lease_id,
+            "done": "1" if done else "",
+            "hold_ms": hold_ms,
+            "replica": self.room.replica,
+        }
+        started = time.perf_counter()
+        try:
+            reply = await self.shard_map.pick(bucket).run("release", bucket, arguments)
+        except (OutcomeUnknown, asyncio.CancelledError):
+            # Who was granted the lease by an answer that nobody reads must ask.
+            self.room.waiters.wake_bucket(bucket)
+            raise
+        if len(reply) > _RELEASE_WORDS:
+            self._hand_on(reply[_RELEASE_WORDS:], time.perf_counter() - started)
         released: bool = reply[0] == b"released"
         self.metrics.release["released" if released else "not_held"].inc()
         if released and reply[1]:
@@ -92,6 +113,12 @@ class Locks:
             if reply[2]:
                 self._quotas.count_event(namespace, int(reply[2]))
         return released
+
+    def _hand_on(self, words: Reply, handoff_s: float) -> None:
+        """Answers a call that waits here and was granted what has just been released."""
+        call, lease, token, ended, completed, queued = words
+        handoff_us = round(handoff_s * 1_000_000)
+        self.room.waiters.answer(call, [b"granted", lease, token, ended, completed, handoff_us, queued])
 
 
 def _outcome(answer: Answer) -> str:

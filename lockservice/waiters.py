@@ -20,12 +20,13 @@ from lockservice.quotas import Quotas
 class ParkedCall:
     """A call that may wait. It must exist before Redis hears of the call, since a hint can come at once."""
 
-    __slots__ = ("bucket", "hinted", "namespace", "waker")
+    __slots__ = ("answer", "bucket", "hinted", "namespace", "waker")
 
     def __init__(self, bucket: int, namespace: str) -> None:
         self.bucket = bucket
         self.namespace = namespace
         self.hinted = False
+        self.answer: list[Any] | None = None
         self.waker: asyncio.Future[None] | None = None
 
     def wake(self) -> None:
@@ -70,8 +71,8 @@ class Waiters:
             self.hints_heard.pop(parked.bucket, None)
         self._room.leave(parked.namespace)
 
-    async def wait(self, parked: ParkedCall, until: float) -> None:
-        """Waits for a hint, but not longer than until, a time of the event loop.
+    async def wait(self, parked: ParkedCall, until: float) -> list[Any] | None:
+        """Waits for a hint or an answer, but not longer than until, a time of the event loop; returns the answer.
 
         Raises:
             Draining: this replica is going away.
@@ -89,13 +90,28 @@ class Waiters:
                 timer.cancel()
                 parked.waker = None
         parked.hinted = False
+        if parked.answer is not None:
+            return parked.answer
         self._room.refuse_when_draining()
+        return None
 
     def hear(self, bucket: int, call: bytes) -> None:
         """Takes a hint from Redis. One for a call that has ended needs nothing: its clean-up is under way."""
         self.hints_heard[bucket] += 1
         parked = self._calls.get(call)
         if parked is not None:
+            parked.wake()
+
+    def answer(self, call: bytes, words: list[Any]) -> None:
+        """Takes the answer to a waiting call: it was granted the lease.
+
+        One that has ended needs nothing, as above: its clean-up gives the lease back. One that is asking Redis at
+        this moment cannot know which of the two answers is the newer one, and asks again.
+        """
+        parked = self._calls.get(call)
+        if parked is not None:
+            if parked.waker is not None:
+                parked.answer = words
             parked.wake()
 
     def buckets(self) -> list[int]:

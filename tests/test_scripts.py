@@ -12,7 +12,7 @@ from lockservice import limits
 from lockservice.shards.script import COMMON, MAP_NAMES, NAMES, load, read
 
 ALL = NAMES + MAP_NAMES
-SHARED = {"bucket", "clock", "lease", "queue", "claim"}
+SHARED = {"bucket", "times", "clock", "lease", "queue", "claim"}
 
 
 def test_every_file_is_a_script_or_a_shared_part() -> None:

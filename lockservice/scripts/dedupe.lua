@@ -1,5 +1,5 @@
 -- Claims an event key: exactly one caller is told first while the key is remembered.
--- Needs: bucket clock claim
+-- Needs: bucket times clock claim
 -- ARGV name         the key, encoded
 -- ARGV request      hash of owner and request_id, or ''
 -- ARGV print        hash of the fields that a repeated request must have again, or ''

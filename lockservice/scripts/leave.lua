@@ -1,6 +1,6 @@
 -- The call has ended without an answer: leaves the queue, or gives back a lease that its caller never heard of.
 -- Flags: allow-oom
--- Needs: bucket clock lease queue
+-- Needs: bucket times clock lease queue
 -- ARGV name    the resource, encoded
 -- ARGV waiter  who asked
 -- ARGV call    the call that ended; a newer call of the same waiter is left alone

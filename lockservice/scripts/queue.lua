@@ -9,6 +9,10 @@ local TOLD_MAX = 128
 local ENDED_MAX = 16
 local ENDED_MS = 3600000
 
+-- Who hears of a grant by this script's answer: its field replica is set when that is the waiting calls of the replica
+-- that runs it, and its field call becomes the one that was granted the lease.
+local told = {}
+
 local function recall(name, waiter)
   local packed = redis.call('HGET', bucket .. 'waiters:' .. name, waiter)
   return packed and cmsgpack.unpack(packed)
@@ -90,7 +94,14 @@ local function tell_stale(name, state, before)
   end
 end
 
--- Gives the lease to one waiter, for as long as its replica may take to confirm. False: it cannot be reached.
+-- Whether a waiter hears of its grant by this script's answer. Without a request_id its caller could not ask for the
+-- lease again if the replica died before it has passed the answer on: then it is better to let it confirm.
+local function hears_at_once(who)
+  return told.replica and who.print ~= '' and string.match(who.call, '^[^.]+') == told.replica
+end
+
+-- Gives the lease to one waiter: for its ttl if it hears of it at once, and otherwise for as long as its replica may
+-- take to confirm. False: it cannot be reached.
 local function hand_off(name, state, waiter, who)
   if tonumber(who.deadline) < now_ms then
     drop(name, waiter, who)
@@ -101,13 +112,20 @@ local function hand_off(name, state, waiter, who)
     hint(who.call)
     return false
   end
-  if not hint(who.call) then
+  local at_once = hears_at_once(who)
+  if not (at_once or hint(who.call)) then
     keep_place(name, waiter, who)
     return false
   end
   drop(name, waiter, who)
-  who.waiter, who.pending = waiter, '1'
-  grant(name, state, who, now_ms + CONFIRM_MS)
+  who.waiter = waiter
+  if at_once then
+    told.call = who.call
+    grant(name, state, who, now_ms + who.ttl)
+  else
+    who.pending = '1'
+    grant(name, state, who, now_ms + CONFIRM_MS)
+  end
   return true
 end
 

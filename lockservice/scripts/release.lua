@@ -1,12 +1,14 @@
 -- Ends a lease, records what was done under it, and hands the resource to the next waiter.
 -- Flags: allow-oom
--- Needs: bucket lease
+-- Needs: bucket times lease
 -- ARGV name   the resource, encoded
 -- ARGV lease  the lease id
 -- ARGV done   '1': the version and the event are recorded; '': nothing is
 -- ARGV hold_ms  not done: keep the resource for the retry this long; 0: no
+-- ARGV replica  the replica that asks: the next waiter hears of its grant by the answer if it waits there
 -- Returns released HELD_MS EVENT_MS, HELD_MS being '' when an earlier release ended it, EVENT_MS for how long its event
---   is remembered or '' | not_held
+--   is remembered or '' | not_held '' '', and either goes on with CALL LEASE TOKEN ENDED COMPLETED QUEUED when a call
+--   that waits at this replica was granted the lease
 
 local state = load(name)
 local held = state.lease == lease and tonumber(state['until']) > now_ms
@@ -42,13 +44,21 @@ if held and not waited_for(name) then
   return {'released', held_ms, event_ms}
 end
 -- Include: queue
+told.replica = in_time and replica
+
+local function answer(word, held_ms, remembered_ms)
+  if not told.call then
+    return {word, held_ms, remembered_ms}
+  end
+  return {word, held_ms, remembered_ms, told.call, state.lease, state.token, state.ended or '', state.completed or '',
+    redis.call('EXISTS', bucket .. 'queue:' .. name)}
+end
+
 if not held then
   advance_and_save(name, state)
-  if redis.call('SISMEMBER', bucket .. 'released:' .. minute, lease) == 1
-    or redis.call('SISMEMBER', bucket .. 'released:' .. minute - 1, lease) == 1 then
-    return {'released', '', ''}
-  end
-  return {'not_held'}
+  local again = redis.call('SISMEMBER', bucket .. 'released:' .. minute, lease) == 1
+    or redis.call('SISMEMBER', bucket .. 'released:' .. minute - 1, lease) == 1
+  return answer(again and 'released' or 'not_held', '', '')
 end
 local held_ms = record_and_end()
 if raised then
@@ -60,4 +70,4 @@ else
   advance(name, state)
 end
 save(name, state)
-return {'released', held_ms, event_ms}
+return answer('released', held_ms, event_ms)

@@ -13,7 +13,7 @@ Argument = str | bytes | int
 # What every call carries besides its own arguments: the Redis process it is meant for and how long things are
 # remembered. The shard adds them.
 COMMON = ("run_id", "memory_ms")
-# What a call carries besides when its script grants: between which times, on Redis' clock, it may.
+# What a call carries besides when its script may grant: between which times, on Redis' clock, it may.
 TIMES = ("earliest_us", "latest_us")
 # What those pass that run a script on no bucket that is open.
 NOBODY = ("", 0)
@@ -65,7 +65,7 @@ def load(name: str) -> Script:
     arguments = tuple(re.findall(r"^-- ARGV (\w+)", own, re.MULTILINE))
     shebang = "#!lua" + (f" flags={flags[1].replace(' ', '')}" if flags else "")
     parts = needs[1].split()
-    timed = "clock" in parts
+    timed = "times" in parts
     before = (*COMMON, *TIMES) if timed else COMMON
     common = f"local bucket, {', '.join(before)} = KEYS[1], unpack(ARGV, 1, {len(before)})"
     shared = [read(part) for part in parts]
