@@ -34,6 +34,22 @@ async def test_calls_of_one_turn_leave_in_one_write(servers: list[RedisServer]) 
     pipeline.close()
 
 
+async def test_a_call_that_others_wait_for_leaves_before_the_rest_of_its_turn(servers: list[RedisServer]) -> None:
+    """Unless a write is on its way: then it leaves with the next one, which all share."""
+    sizes: list[int] = []
+    pipeline = await open_pipeline(servers[0], sizes)
+
+    first = pipeline.call("ECHO", "release")
+    pipeline.hurry()
+    assert sizes == [1]
+    others = [pipeline.call("ECHO", str(n)) for n in range(3)]
+    pipeline.hurry()
+    assert sizes == [1]
+    assert await asyncio.gather(first, *others) == [b"release", b"0", b"1", b"2"]
+    assert sizes == [1, 3]
+    pipeline.close()
+
+
 async def test_no_call_is_left_behind_whatever_the_timing(servers: list[RedisServer]) -> None:
     """Calls that come before, between and after writes and replies are all answered; none waits for a time-out."""
     pipeline = await open_pipeline(servers[0])

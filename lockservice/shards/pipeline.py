@@ -87,6 +87,11 @@ class Pipeline(asyncio.Protocol):
         self._pending.append(future)
         return future
 
+    def hurry(self) -> None:
+        """Sends now what would leave at the end of this turn, for a call that others wait for."""
+        if not self._in_flight:
+            self._flush()
+
     def answer(self, *command: str | bytes | int) -> asyncio.Future[Any]:
         """Sends a script call, whose reply callers rely on. Raises what `call` raises."""
         return self.call(*command)

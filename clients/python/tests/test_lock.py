@@ -171,9 +171,9 @@ async def test_s07_renewals_do_not_queue_behind_waiting_acquires(
 @pytest.mark.parametrize("far_client", ["unary"], indirect=True)
 async def test_s07_renewals_on_the_same_channel_would_queue(client: Client, far_client: Client) -> None:
     """The same check catches a client with one channel for everything."""
-    own, far_client._keeping = far_client._keeping, far_client._asking
+    own, far_client._apart = far_client._apart, far_client._asking
     assert await _lost_behind_waiters(client, far_client, "busy:2")
-    far_client._keeping = own
+    far_client._apart = own
 
 
 async def test_a_bad_field_is_named(client: Client) -> None:

@@ -123,7 +123,7 @@ async def test_a_call_without_an_answer_ends_in_time(session_client: Client, pro
         return b""
 
     proxy.fault = hang
-    for unary, streams in ((False, 2), (True, 2), (False, 3)):
+    for unary, streams in ((False, 1), (True, 1), (False, 2)):
         client = Client(proxy.address, unary=True) if unary else session_client
         began = time.monotonic()
         with pytest.raises(ServiceError, match=r"^DEADLINE_EXCEEDED: .*Deadline Exceeded") as ended:
@@ -133,6 +133,40 @@ async def test_a_call_without_an_answer_ends_in_time(session_client: Client, pro
         assert proxy.streams == streams
         if unary:
             await client.close()
+
+
+async def _kept_beside_waiters(session_client: Client, resource: str, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Says whether a lease can be renewed and released while as many acquires as a stream takes wait for it."""
+    monkeypatch.setattr("lockservice_client.stream.OPEN_MAX", 5)
+    held = (await session_client.acquire(resource, ttl=30)).grant
+    assert held is not None
+    waiting = [asyncio.create_task(session_client.acquire(resource, wait=20)) for _ in range(8)]
+    await asyncio.sleep(0.2)
+    try:
+        assert await session_client.renew(resource, held.lease_id, timeout=0.5)
+        assert await session_client.release(resource, held.lease_id)
+    except ServiceError:
+        return False
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    return True
+
+
+async def test_s07_a_stream_full_of_waiters_has_room_for_renewals(
+    session_client: Client, resource: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What keeps or ends a lease is sent though all that wait for it fill the stream."""
+    assert await _kept_beside_waiters(session_client, resource, monkeypatch)
+
+
+async def test_s07_without_that_room_they_would_wait_for_each_other(
+    session_client: Client, resource: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same check catches a client that treats all operations alike."""
+    monkeypatch.setattr("lockservice_client.stream.KEEPING_MAX", 0)
+    assert not await _kept_beside_waiters(session_client, resource, monkeypatch)
 
 
 async def test_an_answer_after_the_timeout_is_given_back(

@@ -141,6 +141,11 @@ class Calls:
                 self._add(prefix, method)
         self._session = None if unary else Session(self._start_session, target.address, stream_age=stream_age)
 
+    @property
+    def in_session(self) -> bool:
+        """Whether calls travel in a session, as far as that is known."""
+        return self._session is not None
+
     def _add(self, prefix: str, method: Any) -> None:
         request, response = getattr(pb, method.input_type.name), getattr(pb, method.output_type.name)
         make: Callable[..., Any] = self._channel.unary_unary

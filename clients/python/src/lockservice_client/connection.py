@@ -1,4 +1,4 @@
-"""What every call of a client goes over: two channels, and how they are closed."""
+"""What every call of a client goes over, and how that is closed."""
 
 import asyncio
 import itertools
@@ -40,10 +40,8 @@ class Connection:
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}"
         self.address = target.address
         self.retry_for = retry_for
-        # Renewals and releases have a connection of their own: behind many waiting acquires they could come too late.
-        age = seconds(stream_age)
-        self._asking = Calls(target, unary=unary, stream_age=age)
-        self._keeping = Calls(target, unary=unary, stream_age=age)
+        self._asking = Calls(target, unary=unary, stream_age=seconds(stream_age))
+        self._apart = Calls(target, unary=True, stream_age=seconds(stream_age))
         # 96 random bits tell clients apart, and a count the requests of one.
         self._request_prefix = secrets.token_hex(12)
         self._request_count = itertools.count()
@@ -63,7 +61,16 @@ class Connection:
         """Closes the connections once releases on their way are through. Leases still held run out by themselves."""
         if self._ending:
             await asyncio.wait(self._ending)
-        await asyncio.gather(self._asking.close(), self._keeping.close())
+        await asyncio.gather(self._asking.close(), self._apart.close())
+
+    @property
+    def _keeping(self) -> Calls:
+        """What renewals and releases go over.
+
+        In a session they leave first. Without one they have a connection of their own: calls that wait count as
+        streams of theirs, and a proxy or a server that allows few would keep the releases back that they wait for.
+        """
+        return self._asking if self._asking.in_session else self._apart
 
     async def see_through(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Awaits a release to its end even if the caller is cancelled, so that the next worker can go on."""

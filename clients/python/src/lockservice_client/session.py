@@ -18,9 +18,8 @@ from lockservice_client.errors import (
     stream_error,
     unknown_error,
 )
-from lockservice_client.stream import Pending, Stream
+from lockservice_client.stream import MAY_WAIT, Pending, Stream
 
-_MAY_WAIT: Final = ("acquire", "dedupe")
 _LOOK_PAUSE_S: Final = 0.01
 _GIVE_BACK_S: Final = 5.0
 _CLOSE_S: Final = 1.0
@@ -82,7 +81,7 @@ class Session:
         """Gives up what waits, lets the rest come through for up to a second, and ends the streams."""
         self._closed = True
         for pending in self._awaited():
-            if pending.kind in _MAY_WAIT:
+            if pending.kind in MAY_WAIT:
                 pending.future.set_result(closed_error())
                 self._withdraw(pending)
         with contextlib.suppress(TimeoutError):
@@ -134,6 +133,9 @@ class Session:
     def _pend(self, pending: Pending) -> None:
         pending.number = self._last_number = self._last_number + 1
         self.unsent[pending.number] = pending
+        if pending.kind not in MAY_WAIT:
+            # Others wait for a release, and a renewal must not come too late.
+            self.unsent.move_to_end(pending.number, last=False)
         if pending.due < self._look_at:
             self._set_timer(pending.due)
 
@@ -154,7 +156,7 @@ class Session:
 
     def _withdraw(self, pending: Pending) -> None:
         """Sees to an operation whose caller has gone: its result may still come."""
-        if self.unsent.pop(pending.number, None) is None and pending.kind in _MAY_WAIT:
+        if self.unsent.pop(pending.number, None) is None and pending.kind in MAY_WAIT:
             for stream in self._streams:
                 stream.cancel(pending.number)
 
@@ -166,7 +168,6 @@ class Session:
         kind, request = undo
         ending = Pending(kind, request, size=request.ByteSize(), limit=_GIVE_BACK_S)
         self._pend(ending)
-        self.unsent.move_to_end(ending.number, last=False)
         self._wake()
 
     def _retire(self, stream: Stream) -> None:

@@ -14,8 +14,12 @@ from lockservice_client.tracing import traceparent
 OPERATIONS_PER_FRAME_MAX: Final = 1_000
 # gRPC refuses a message of 4 MiB unless it is told otherwise.
 FRAME_BYTES_MAX: Final = 1 << 20
-# The service refuses more than 10,000 on one stream, and counts an operation until its answer has left.
+# The service refuses more than 10,000 on one stream, and counts an operation until its answer has left. The rest is
+# for what keeps or ends a lease, or those that wait for it would fill the stream for good.
 OPEN_MAX: Final = 9_000
+KEEPING_MAX: Final = 500
+# Kinds of operations that may be open for long.
+MAY_WAIT: Final = ("acquire", "dedupe")
 
 
 class Pending:
@@ -143,9 +147,12 @@ class Stream:
         if self._retired:
             return frame if count else None
         unsent, sent, now = self._source.unsent, self.open, time.monotonic()
-        room = min(OPERATIONS_PER_FRAME_MAX, count + OPEN_MAX - len(sent))
-        while unsent and count < room and size < FRAME_BYTES_MAX:
+        while unsent and count < OPERATIONS_PER_FRAME_MAX and size < FRAME_BYTES_MAX:
             _, pending = unsent.popitem(last=False)
+            if len(sent) >= OPEN_MAX + (0 if pending.kind in MAY_WAIT else KEEPING_MAX):
+                unsent[pending.number] = pending
+                unsent.move_to_end(pending.number, last=False)
+                break
             if pending.future.done():
                 # Its caller was cancelled in this turn.
                 continue
