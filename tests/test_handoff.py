@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import statistics
 import time
 from typing import Any
 
@@ -117,7 +118,7 @@ async def test_a_late_release_moves_the_resource_on(service: Service) -> None:
 async def test_a_caller_that_leaves_at_the_hand_off_holds_nobody_up(service: Service) -> None:
     """Whenever it goes: what it was granted goes to the next one at once, and not at the end of its ttl."""
     random.seed(4)
-    told = 0
+    told, took_s = 0, await _release_s(service)
     for number in range(ROUNDS):
         held = await service.grant(owner="holder", ttl=60)
         # Not over the network, where an answer may cross the cancellation.
@@ -127,7 +128,7 @@ async def test_a_caller_that_leaves_at_the_hand_off_holds_nobody_up(service: Ser
         await service.queued(2)
 
         releasing = asyncio.create_task(service.release(held))
-        await asyncio.sleep(random.uniform(0, 0.002))
+        await asyncio.sleep(random.uniform(0, 2 * took_s))
         leaves.cancel()
         await releasing
         with contextlib.suppress(asyncio.CancelledError):
@@ -141,7 +142,7 @@ async def test_a_caller_that_leaves_at_the_hand_off_holds_nobody_up(service: Ser
 async def test_a_release_that_is_cancelled_holds_nobody_up(service: Service) -> None:
     """Nobody reads its answer, which would have told the next waiter."""
     random.seed(5)
-    cut = 0
+    cut, took_s = 0, await _release_s(service)
     for number in range(ROUNDS):
         held = await service.grant(owner="holder", ttl=60)
         waiting = service.waiting(owner="next", request_id=f"next{number}", ttl=60)
@@ -149,19 +150,28 @@ async def test_a_release_that_is_cancelled_holds_nobody_up(service: Service) -> 
 
         releasing: Any = service.locks.Release(pb.ReleaseRequest(resource=RESOURCE, lease_id=held.lease_id))
         sent = asyncio.create_task(_ended(releasing))
-        await asyncio.sleep(random.uniform(0, 0.002))
+        await asyncio.sleep(random.uniform(0, took_s))
         releasing.cancel()
         cut += await sent
         # If it was cancelled before it was sent, the holder says so again, as clients do.
-        began = time.monotonic()
         done, _ = await asyncio.wait([waiting], timeout=0.3)
         if not done:
             assert (await service.inspect()).lock.holder.owner == "holder", "granted, and not told"
             await service.release(held)
         answer = await asyncio.wait_for(waiting, 1)
-        assert time.monotonic() - began < 0.5
         await service.release(answer.lease)
     assert cut > ROUNDS / 4, "too few were cancelled to mean anything"
+
+
+async def _release_s(service: Service) -> float:
+    """Measures how long a release takes here, so that others can happen during one: the median of 15, in seconds."""
+    took = []
+    for number in range(15):
+        lease = await service.grant(f"other:{number}")
+        began = time.monotonic()
+        await service.release(lease)
+        took.append(time.monotonic() - began)
+    return statistics.median(took)
 
 
 async def _ended(call: Any) -> bool:
@@ -182,7 +192,7 @@ async def _taken_away_while_asking(service: Service) -> tuple["asyncio.Task[Any]
     await service.queued(2)
     of_first = next(iter(replica(service).locks.room.waiters._calls.values()))
 
-    # All three leave in this order in one write.
+    # Redis hears all three in this order, and the answer to the first is read when the waiter has asked.
     released = asyncio.create_task(release(service, held.lease_id))
     inspection = replica(service).inspection
     forced = asyncio.create_task(inspection.force_release(EVERYBODY, RESOURCE, held.fencing_token + 1, "a test"))

@@ -3,12 +3,17 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
+import grpc
 import pytest
 
 from harness.clock import Clock
 from harness.redis_server import RedisServer
 from harness.service import Service, reason_of, refused, until
+from lockservice.shards.node import Node
+from lockservice.shards.script import Script
 from lockservice.v1 import lockservice_pb2 as pb
 
 HOUR_S = 3600.0
@@ -116,6 +121,42 @@ async def test_a_clock_that_is_put_back_grants_nothing(server: RedisServer, cloc
         await service.grant()
 
     assert {reason_of(error) for error in errors} == {"CLOCK_UNSAFE"}
+
+
+async def _told_after_a_release_by_a_wrong_clock(server: RedisServer, clock: Clock) -> str:
+    """Returns what the next waiter hears when the lease is released while the clock is an hour behind."""
+    async with Service([server.url]) as service:
+        lease = await service.grant(ttl=30)
+        waiter = service.waiting(owner="next", request_id="r1", ttl=30)
+        await service.queued(1)
+        clock.set_offset(-HOUR_S)
+        assert await service.release(lease) == pb.RELEASE_OUTCOME_RELEASED
+        try:
+            told = pb.AcquireOutcome.Name((await waiter).outcome)
+        except grpc.aio.AioRpcError as error:
+            told = reason_of(error)
+        clock.set_offset(0)
+    return told
+
+
+async def test_a_release_by_a_wrong_clock_hands_nothing_on(server: RedisServer, clock: Clock) -> None:
+    """The lease ends, and the next waiter hears what any other acquire does."""
+    assert await _told_after_a_release_by_a_wrong_clock(server, clock) == "CLOCK_UNSAFE"
+
+
+async def test_a_release_that_did_not_look_would_hand_it_on(
+    server: RedisServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broken variant: a release whose times any clock is within, as if it carried none."""
+    call = Node.call
+
+    def without_times(self: Node, loaded: Script, command: str, bucket: int, values: Any) -> Any:
+        if loaded.name != "release":
+            return call(self, loaded, command, bucket, values)
+        return call(self, replace(loaded, timed=False), command, bucket, (0, 10**18, *values))
+
+    monkeypatch.setattr(Node, "call", without_times)
+    assert await _told_after_a_release_by_a_wrong_clock(server, clock) == "ACQUIRE_OUTCOME_GRANTED"
 
 
 async def test_a_clock_that_is_put_back_with_the_data_lost(server: RedisServer, clock: Clock) -> None:

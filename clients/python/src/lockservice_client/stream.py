@@ -148,11 +148,10 @@ class Stream:
             return frame if count else None
         unsent, sent, now = self._source.unsent, self.open, time.monotonic()
         while unsent and count < OPERATIONS_PER_FRAME_MAX and size < FRAME_BYTES_MAX:
-            _, pending = unsent.popitem(last=False)
+            number, pending = next(iter(unsent.items()))
             if len(sent) >= OPEN_MAX + (0 if pending.kind in MAY_WAIT else KEEPING_MAX):
-                unsent[pending.number] = pending
-                unsent.move_to_end(pending.number, last=False)
                 break
+            del unsent[number]
             if pending.future.done():
                 # Its caller was cancelled in this turn.
                 continue
