@@ -76,8 +76,11 @@ MOVING_MS: Final = 3
 # ... and is unavailable after so long; a move that was interrupted has been undone by then.
 MOVING_MS_MAX: Final = 4_000
 REDIS_MAJOR_MIN: Final = 7
-# So many calls for a shard leave at once, though others are still on their way.
-BATCH_CALLS_MIN: Final = 32
+# So many calls for a shard are worth a write of their own: they leave though others are still on their way ...
+BATCH_CALLS_MIN: Final = 12
+# ... and fewer once no other has come for so many turns of the event loop, but after this time at the latest.
+QUIET_TURNS: Final = 6
+GATHER_MS_MAX: Final = 1
 # Calls that may wait for one shard's answers at once; more means that it has stopped answering.
 SHARD_CALLS_MAX: Final = 100_000
 # A replica that goes away refuses new calls this long before it closes its port.

@@ -98,7 +98,9 @@ class Locks:
         }
         started = time.perf_counter()
         try:
-            reply = await self.shard_map.pick(bucket).run("release", bucket, arguments)
+            # Redis begins at once with a release that a call here waits for.
+            awaited = self.room.waiters.parked_in(bucket)
+            reply = await self.shard_map.pick(bucket).run("release", bucket, arguments, awaited=awaited)
         except (OutcomeUnknown, asyncio.CancelledError):
             # Who was granted the lease by an answer that nobody reads must ask.
             self.room.waiters.wake_bucket(bucket)

@@ -14,6 +14,7 @@ from harness.service import Service, until
 from lockservice.credentials import EVERYBODY
 from lockservice.lease import AcquireAsk
 from lockservice.replica import Replica
+from lockservice.shards.pipeline import Pipeline
 from lockservice.v1 import lockservice_pb2 as pb
 from lockservice.waiters import Waiters
 
@@ -57,6 +58,28 @@ def ask(request_id: str) -> AcquireAsk:
 async def release(service: Service, lease_id: str) -> bool:
     """Releases, not over the network."""
     return await replica(service).locks.release("", RESOURCE, lease_id, done=True, hold_ms=0)
+
+
+async def test_a_release_hurries_only_for_those_who_wait(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release that nobody waits for shares its write with other calls."""
+    hurried = []
+    hurry = Pipeline.hurry
+
+    def noted(pipeline: Pipeline) -> None:
+        hurried.append(pipeline)
+        hurry(pipeline)
+
+    monkeypatch.setattr(Pipeline, "hurry", noted)
+
+    await service.release(await service.grant())
+    assert hurried == []
+
+    second = await service.grant()
+    waiting = service.waiting(owner="next", ttl=60)
+    await service.queued(1)
+    await service.release(second)
+    await asyncio.wait_for(waiting, 1)
+    assert len(hurried) == 1
 
 
 @pytest.mark.parametrize(

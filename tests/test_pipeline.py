@@ -1,16 +1,18 @@
-"""The pipeline: batches, order, and calls that are cancelled."""
+"""The pipeline: when calls leave together, their order, and calls that are cancelled."""
 
 import asyncio
 import random
 import socket
 import struct
 import threading
+import time
 
 import pytest
 import uvloop
 
 from harness.redis_server import RedisServer
 from lockservice.errors import OutcomeUnknown, ShardUnavailable
+from lockservice.limits import BATCH_CALLS_MIN, GATHER_MS_MAX, QUIET_TURNS
 from lockservice.shards.pipeline import Pipeline, connect, is_error
 
 
@@ -22,31 +24,74 @@ async def open_pipeline(server: RedisServer, sizes: list[int] | None = None) -> 
     return pipeline
 
 
-async def test_calls_of_one_turn_leave_in_one_write(servers: list[RedisServer]) -> None:
-    """100 calls of one turn of the loop are one batch."""
+async def turns(count: int) -> None:
+    """Lets the event loop make so many turns."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_many_calls_leave_in_full_writes(servers: list[RedisServer]) -> None:
+    """Redis has the first of many calls of one turn while the others are still being prepared."""
     sizes: list[int] = []
     pipeline = await open_pipeline(servers[0], sizes)
 
-    answers = await asyncio.gather(*(pipeline.call("ECHO", str(n)) for n in range(100)))
+    answers = await asyncio.gather(*(pipeline.call("ECHO", str(n)) for n in range(2 * BATCH_CALLS_MIN + 1)))
 
-    assert answers == [str(n).encode() for n in range(100)]
-    assert sizes == [100]
+    assert answers == [str(n).encode() for n in range(2 * BATCH_CALLS_MIN + 1)]
+    assert sizes == [BATCH_CALLS_MIN, BATCH_CALLS_MIN, 1]
     pipeline.close()
 
 
-async def test_a_call_that_others_wait_for_leaves_before_the_rest_of_its_turn(servers: list[RedisServer]) -> None:
-    """Unless a write is on its way: then it leaves with the next one, which all share."""
+async def test_calls_that_come_one_by_one_share_a_write(servers: list[RedisServer]) -> None:
+    """A write waits for as long as another call comes every few turns, and leaves when the loop has gone quiet."""
+    sizes: list[int] = []
+    pipeline = await open_pipeline(servers[0], sizes)
+
+    calls = []
+    for number in range(4):
+        calls.append(pipeline.call("ECHO", str(number)))
+        await turns(QUIET_TURNS - 1)
+    assert sizes == []
+    await turns(3)
+    assert sizes == [4]
+
+    assert await asyncio.gather(*calls) == [b"0", b"1", b"2", b"3"]
+    pipeline.close()
+
+
+async def test_a_call_waits_no_longer_than_it_may_for_others(servers: list[RedisServer]) -> None:
+    """Where turns take long, the time tells when to leave, though calls keep coming."""
+    sizes: list[int] = []
+    pipeline = await open_pipeline(servers[0], sizes)
+
+    calls = []
+    began = time.perf_counter()
+    while time.perf_counter() - began < GATHER_MS_MAX / 1000:
+        calls.append(pipeline.call("ECHO", "slow"))
+        time.sleep(GATHER_MS_MAX / 1000 / 4)  # noqa: ASYNC251  this turn shall take long
+        await asyncio.sleep(0)
+    await turns(1)
+
+    assert sizes[0] == len(calls)
+    await asyncio.gather(*calls)
+    pipeline.close()
+
+
+async def test_a_call_that_others_wait_for_waits_for_no_company(servers: list[RedisServer]) -> None:
+    """It leaves at once, also when a write is on its way; what comes meanwhile leaves with the answer."""
     sizes: list[int] = []
     pipeline = await open_pipeline(servers[0], sizes)
 
     first = pipeline.call("ECHO", "release")
     pipeline.hurry()
     assert sizes == [1]
-    others = [pipeline.call("ECHO", str(n)) for n in range(3)]
+    others = [pipeline.call("ECHO", "acquire"), pipeline.call("ECHO", "release")]
     pipeline.hurry()
-    assert sizes == [1]
-    assert await asyncio.gather(first, *others) == [b"release", b"0", b"1", b"2"]
-    assert sizes == [1, 3]
+    assert sizes == [1, 2]
+    last = pipeline.call("ECHO", "acquire")
+    await asyncio.gather(first, *others)
+    assert sizes == [1, 2, 1]
+    assert await last == b"acquire"
     pipeline.close()
 
 

@@ -70,8 +70,14 @@ class ConfirmedPipeline(Pipeline):
         if self._confirmation is None:
             return super().answer(*command)
         future = self._loop.create_future()
-        self._batch.append((self.call(*command), future))
+        self._batch.append((self._take(command), future))
+        self._depart()
         return future
+
+    def _depart(self) -> None:
+        # A write in between would be confirmed no sooner, and its confirmation would hold up the next one's.
+        if not (self._in_flight and self._confirmation is not None):
+            super()._depart()
 
     def close(self, reason: str = "closed") -> None:
         """Closes the connection; calls without a reply are told that their outcome is unknown."""

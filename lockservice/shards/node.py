@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 _CLOCK_ERROR_US: Final = CLOCK_ERROR_MS_MAX * 1000
 # These read only, so nobody need have a copy of anything before they are answered.
 _READING: Final = frozenset({"inspect", "list", "count", "survey"})
-# The next holder waits for these: Redis begins with them while this turn's other calls are still being prepared.
-_HURRIED: Final = frozenset({"release"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +125,12 @@ class Node:
             now_us = time.time_ns() // 1000
             values = (now_us - _CLOCK_ERROR_US, now_us + self._late_us, *values)
         text = loaded.sha if command == "EVALSHA" else loaded.text
-        reply = send(command, text, 1, BUCKET_PREFIXES[bucket], run_id, self._connecting.memory_ms, *values)
-        if loaded.name in _HURRIED:
-            pipeline.hurry()
-        return reply
+        return send(command, text, 1, BUCKET_PREFIXES[bucket], run_id, self._connecting.memory_ms, *values)
+
+    def hurry(self) -> None:
+        """Sends what has been called, for a call that others wait for."""
+        if self._pipeline is not None:
+            self._pipeline.hurry()
 
     def read(self, *command: str | bytes | int) -> asyncio.Future[Any]:
         """Sends a command that only reads. Raises ShardUnavailable: nothing was sent."""

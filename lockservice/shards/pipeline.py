@@ -1,11 +1,10 @@
 """One connection to one Redis, shared by every call of this replica.
 
 Commands that are given while a write is on its way to Redis and back leave together in the next one, and their
-replies come back in few reads. Alone, a command leaves at the end of the event loop's turn; under load, one round
-trip carries as many as arrived during the one before, and as soon as there are enough to be worth a write of their
-own, they leave at once, so that Redis works while this process prepares the next. No timer is needed for that. A
-pool that lends a connection to one call at a time costs a system call and a wake-up each way for every call, which
-halves what a replica carries.
+replies come back in few reads. When nothing is on its way, they leave once no more are coming (see gathering.py), and
+as soon as there are enough to be worth a write of their own, they leave at once, so that Redis works while this
+process prepares the next. A pool that lends a connection to one call at a time costs a system call and a wake-up each
+way for every call, which halves what a replica carries.
 
 redis-py connects, speaks TLS and authenticates; afterwards hiredis packs and parses on the transport itself. RESP3
 lets published messages arrive on the same connection, in order with the replies, so the two cannot fail apart.
@@ -26,6 +25,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from lockservice.errors import OutcomeUnknown, ShardUnavailable
 from lockservice.limits import BATCH_CALLS_MIN, READ_ONCE_MORE_MS, SHARD_CALLS_MAX
+from lockservice.shards.gathering import Gathering
 
 Push = Callable[[list[Any]], None]
 
@@ -49,6 +49,8 @@ class Pipeline(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._unsent: list[bytes] = []
         self._in_flight = 0
+        self._hurried = False
+        self._gathering = Gathering(lambda: 0 if self._in_flight else len(self._unsent), self._flush)
         self._heard_at = 0.0
         self._pending: deque[asyncio.Future[Any]] = deque()
         self._transport: asyncio.WriteTransport | None = None
@@ -71,26 +73,35 @@ class Pipeline(asyncio.Protocol):
             self.close("the connection was closed")
 
     def call(self, *command: str | bytes | int) -> asyncio.Future[Any]:
-        """Sends one command with this turn's others; the future gets its reply, an error reply as a value.
+        """Sends one command together with others; the future gets its reply, an error reply as a value.
 
         Raises:
             ShardUnavailable: the connection is closed or too many calls wait for it; nothing was sent.
             OutcomeUnknown: (from the future) the connection broke, or no reply came in time, after it was sent.
         """
+        future = self._take(command)
+        self._depart()
+        return future
+
+    def _take(self, command: tuple[str | bytes | int, ...]) -> asyncio.Future[Any]:
         if self._transport is None or len(self._pending) >= SHARD_CALLS_MAX:
             raise ShardUnavailable("not connected" if self._transport is None else "too many calls wait for it")
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub has tuples of one
         self._unsent.append(packed)
-        if len(self._unsent) == (BATCH_CALLS_MIN if self._in_flight else 1):
-            self._loop.call_soon(self._flush)
         future = self._loop.create_future()
         self._pending.append(future)
         return future
 
-    def hurry(self) -> None:
-        """Sends now what would leave at the end of this turn, for a call that others wait for."""
-        if not self._in_flight:
+    def _depart(self) -> None:
+        if len(self._unsent) >= BATCH_CALLS_MIN:
             self._flush()
+        elif not self._in_flight:
+            self._gathering.begin()
+
+    def hurry(self) -> None:
+        """Sends now what would leave a little later, for a call that others wait for."""
+        self._hurried = True
+        self._flush()
 
     def answer(self, *command: str | bytes | int) -> asyncio.Future[Any]:
         """Sends a script call, whose reply callers rely on. Raises what `call` raises."""
@@ -157,7 +168,12 @@ class Pipeline(asyncio.Protocol):
                 if not future.done():
                     future.set_result(reply)
         if not self._in_flight:
-            self._flush()
+            hurried, self._hurried = self._hurried, False
+            # Who has given a lock back for others asks for it again: that is there now, and no more is to come.
+            if hurried:
+                self._flush()
+            else:
+                self._gathering.begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends the calls that wait for a reply."""

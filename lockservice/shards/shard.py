@@ -165,8 +165,16 @@ class Shard:
         metrics.evicts.labels(self.name).set(self.evicts)
         metrics.memory_ratio.labels(self.name).set(max(one.facts.memory_ratio for one in conditions))
 
-    async def run(self, verb: str, bucket: int, arguments: Mapping[str, script.Argument]) -> Reply:
+    async def run(
+        self, verb: str, bucket: int, arguments: Mapping[str, script.Argument], *, awaited: bool = False
+    ) -> Reply:
         """Runs a script on a bucket and returns its words.
+
+        Args:
+            verb: the script's name.
+            bucket: what it works on.
+            arguments: its own, by name.
+            awaited: others can go on only when it is done, so it waits for no company.
 
         Raises:
             ShardUnavailable: nothing was done.
@@ -177,7 +185,11 @@ class Shard:
         values = loaded.values(arguments)
         started = time.perf_counter()
         try:
-            reply = await self._by_bucket[bucket].call(loaded, "EVALSHA", bucket, values)
+            node = self._by_bucket[bucket]
+            asked = node.call(loaded, "EVALSHA", bucket, values)
+            if awaited:
+                node.hurry()
+            reply = await asked
             # Nearly every reply is the words of the script; the rest is sorted out apart.
             if type(reply) is not list or reply[0] in _UNUSUAL:
                 reply = await self._insist(loaded, bucket, values, reply)
