@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lockservice.durations import format_ms
 from lockservice.errors import (
@@ -115,9 +116,9 @@ class Acquisition:
             if parked is not None:
                 waiters.close(self._call)
 
-    async def _question(self, wait_ms: int) -> Reply:
+    def _question(self, wait_ms: int) -> Coroutine[Any, Any, Reply]:
         self._arguments["wait_ms"] = wait_ms
-        return await self._locks.shard_map.pick(self._bucket).run("acquire", self._bucket, self._arguments)
+        return self._locks.shard_map.pick(self._bucket).run("acquire", self._bucket, self._arguments)
 
     async def _wait(self, parked: ParkedCall, reply: Reply) -> Reply:
         loop = asyncio.get_running_loop()

@@ -3,13 +3,13 @@
 Durations are in milliseconds. They are named tuples because several are made for every call.
 """
 
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 from lockservice.guarantee import Guarantee
 
 
-class Previous(Enum):
+class Previous(StrEnum):
     """How the lease before a grant ended."""
 
     UNKNOWN = ""

@@ -27,12 +27,13 @@ SCRIPTS: Final = ("acquire",)
 # Operators call its methods by hand: they are counted, but nobody watches how long they take.
 _UNTIMED_SERVICE: Final = "lockservice.v1.LockAdminService"
 
+_OK: Final = grpc.StatusCode.OK
 _CALL_LABELS: Final = ("grpc_type", "grpc_service", "grpc_method")
 
 
 def _code_name(code: grpc.StatusCode) -> str:
     """Writes a code as go-grpc-prometheus does, so that public dashboards match: OK, DeadlineExceeded."""
-    return "OK" if code is grpc.StatusCode.OK else code.name.replace("_", " ").title().replace(" ", "")
+    return "OK" if code is _OK else code.name.replace("_", " ").title().replace(" ", "")
 
 
 _Child = TypeVar("_Child", Count, Distribution)
@@ -59,7 +60,8 @@ class CallMetrics:
         self._labels = tuple(labels)
         self._started: Count | None = None
         self._seconds: Distribution | None = None
-        self._codes: dict[grpc.StatusCode, Count] = {}
+        # By the names of codes: an enumeration's own hash is a Python function, for every call.
+        self._codes: dict[str, Count] = {}
 
     def began(self) -> None:
         """Counts a call that has begun."""
@@ -79,9 +81,10 @@ class CallMetrics:
             self._seconds.observe(seconds)
             if self._metrics.tracing is not None:
                 self._seconds.mark(seconds, self._metrics.tracing.trace_id())
-        counter = self._codes.get(code)
+        name = "OK" if code is _OK else _code_name(code)
+        counter = self._codes.get(name)
         if counter is None:
-            counter = self._codes[code] = self._metrics.grpc_handled.labels(*self._labels, _code_name(code))
+            counter = self._codes[name] = self._metrics.grpc_handled.labels(*self._labels, name)
         counter.inc()
 
 

@@ -9,10 +9,10 @@ from importlib.resources import files
 import pytest
 
 from lockservice import limits
-from lockservice.shards.script import COMMON, MAP_NAMES, NAMES, load, read
+from lockservice.shards.script import COMMON, MAP_NAMES, NAMES, TOGETHER, load, read
 
 ALL = NAMES + MAP_NAMES
-SHARED = {"bucket", "times", "clock", "lease", "queue", "claim"}
+SHARED = {"bucket", "seeded", "times", "clock", "lease", "queue", "claim"}
 
 
 def test_every_file_is_a_script_or_a_shared_part() -> None:
@@ -23,14 +23,16 @@ def test_every_file_is_a_script_or_a_shared_part() -> None:
     assert found == set(ALL) | SHARED
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_luacheck_finds_nothing_in_what_is_sent(name: str) -> None:
-    """Undefined names, shadowing and unused values, in the whole text as Redis gets it."""
+@pytest.mark.parametrize(
+    ("name", "many"), [*((name, False) for name in ALL), *((name, True) for name in sorted(TOGETHER))]
+)
+def test_luacheck_finds_nothing_in_what_is_sent(name: str, *, many: bool) -> None:
+    """Undefined names, shadowing and unused values, in the whole text as Redis gets it, for one call or for many."""
     luacheck = shutil.which("luacheck")
     if luacheck is None:
         assert os.environ.get("CI") != "true", "Debian's package lua-check is missing"
         pytest.skip("luacheck is not installed")
-    body = load(name).text.split("\n", 1)[1]
+    body = (load(name).many if many else load(name).text).split("\n", 1)[1]
     # A shared part defines more than each script uses, and one that is included late has parameters that are named
     # like the script's own values.
     ignored = ("211", "221", "431", "432")

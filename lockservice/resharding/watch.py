@@ -8,7 +8,8 @@ from typing import Any
 
 from lockservice.errors import ShardUnavailable
 from lockservice.resharding.site import Site, sort_by_bucket
-from lockservice.shards.pipeline import Pipeline, connect, is_error
+from lockservice.shards.connection import connect
+from lockservice.shards.pipeline import Pipeline, is_error
 
 
 class Watch:

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from grpc_status import rpc_status
 
 from lockservice.credentials import Principal
@@ -30,6 +31,8 @@ Handle = Callable[[Message | LockServiceError, Context], Awaitable[Message]]
 Streaming = Callable[[Any, Principal], AsyncIterator[Message]]
 Sessions = Callable[[Context, StreamGate], Awaitable[None]]
 
+_OK: Final = grpc.StatusCode.OK
+_CANCELLED: Final = grpc.StatusCode.CANCELLED
 # The metadata in which a caller names its trace.
 _TRACE_CONTEXT: Final = frozenset({"traceparent", "tracestate"})
 
@@ -67,7 +70,7 @@ def register(
             handle,
             # A session takes its messages apart itself, so that one bad operation does not end the stream.
             request_deserializer=None if method.client_streaming else frame.reader(method.input_type),
-            response_serializer=lambda message: message.SerializeToString(),
+            response_serializer=GetMessageClass(method.output_type).SerializeToString,
         )
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
@@ -77,14 +80,14 @@ def _unary(behaviour: Unary, calls: CallMetrics, gate: Gate) -> Handle:
     async def handle(request: Message | LockServiceError, context: Context) -> Message:
         calls.began()
         started = time.perf_counter()
-        code = grpc.StatusCode.CANCELLED
+        code = _CANCELLED
         caller = None
         try:
             CALLER.set(context.invocation_metadata)
             caller = gate.admit(context)
             _refuse_unparsed(request)
             response = await behaviour(request, caller)
-            code = grpc.StatusCode.OK
+            code = _OK
         except Exception as error:
             code = _code(error)
             gate.tell(error, context, caller)
@@ -142,13 +145,13 @@ def _session(behaviour: Sessions, calls: CallMetrics, gate: Gate) -> Callable[[A
 async def _measured(calls: CallMetrics, context: Context, gate: Gate) -> AsyncIterator[Principal]:
     calls.began()
     started = time.perf_counter()
-    code = grpc.StatusCode.CANCELLED
+    code = _CANCELLED
     caller = None
     try:
         CALLER.set(context.invocation_metadata)
         caller = gate.admit(context)
         yield caller
-        code = grpc.StatusCode.OK
+        code = _OK
     except Exception as error:  # noqa: BLE001  each becomes a status
         code = _code(error)
         gate.tell(error, context, caller)

@@ -38,8 +38,28 @@ _DEDUPE: Final = {
 
 def duration(ms: float) -> Duration:
     """Writes milliseconds as a Duration."""
+    message = Duration()
+    _write(message, ms)
+    return message
+
+
+def _write(into: Duration, ms: float) -> None:
     micros = int(ms * 1000)
-    return Duration(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
+    into.seconds, into.nanos = micros // 1_000_000, micros % 1_000_000 * 1000
+
+
+def _granted(resource: str, grant: Grant) -> pb.AcquireResponse:
+    # Half the time of passing finished messages, which are copied, and this is the most frequent answer.
+    response = pb.AcquireResponse(outcome=pb.ACQUIRE_OUTCOME_GRANTED, previous_lease=_PREVIOUS[grant.previous])
+    if grant.completed is not None:
+        response.completed_version = grant.completed
+    _write(response.waited, grant.waited_ms)
+    lease = response.lease
+    lease.resource = resource
+    lease.lease_id = grant.lease_id
+    lease.fencing_token = grant.token
+    _write(lease.ttl, grant.ttl_ms)
+    return response
 
 
 def holder(value: Holder | None) -> pb.Holder | None:
@@ -89,32 +109,21 @@ class LockService:
         # While it waits, a request that came in a Session would keep its whole message in memory.
         del request
         answer = await self._locks.acquire(ask)
-        waited = duration(answer.waited_ms)
         match answer:
             case Grant():
-                response = pb.AcquireResponse(
-                    outcome=pb.ACQUIRE_OUTCOME_GRANTED,
-                    waited=waited,
-                    completed_version=answer.completed,
-                    previous_lease=_PREVIOUS[answer.previous],
-                )
-                # Half the time of passing a finished Lease, which is copied, and this is the most frequent answer.
-                lease = response.lease
-                lease.resource = ask.resource
-                lease.lease_id = answer.lease_id
-                lease.fencing_token = answer.token
-                lease.ttl.FromMilliseconds(answer.ttl_ms)
-                return response
+                return _granted(ask.resource, answer)
             case Held():
                 return pb.AcquireResponse(
                     outcome=pb.ACQUIRE_OUTCOME_HELD,
                     holder=holder(answer.holder),
-                    waited=waited,
+                    waited=duration(answer.waited_ms),
                     completed_version=answer.completed,
                 )
             case _:
                 return pb.AcquireResponse(
-                    outcome=_REFUSED[answer.word], waited=waited, completed_version=answer.completed
+                    outcome=_REFUSED[answer.word],
+                    waited=duration(answer.waited_ms),
+                    completed_version=answer.completed,
                 )
 
     async def Renew(self, request: pb.RenewRequest, caller: Principal) -> pb.RenewResponse:

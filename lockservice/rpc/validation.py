@@ -131,18 +131,19 @@ def _wait(message: Message) -> int:
 def acquire(request: pb.AcquireRequest, namespace: str) -> AcquireAsk:
     """Checks an AcquireRequest."""
     ttl_ms = ttl(request, "ttl")
+    # In the order of its fields: naming them would cost the most frequent call half a microsecond.
     return AcquireAsk(
-        namespace=namespace,
-        resource=resource(request.resource),
-        owner=text("owner", request.owner, bytes_max=limits.OWNER_BYTES_MAX),
-        ttl_ms=limits.TTL_MS_DEFAULT if ttl_ms is None else ttl_ms,
-        wait_ms=_wait(request),
-        request_id=_request_id(request.request_id),
-        version=version(request, "version"),
-        after_version=version(request, "after_version"),
-        allow_stale=request.allow_stale,
-        event_id=text("event_id", request.event_id, bytes_max=limits.RESOURCE_BYTES_MAX, required=False),
-        retention_ms=_retention(request, "event_retention"),
+        namespace,
+        resource(request.resource),
+        text("owner", request.owner, bytes_max=limits.OWNER_BYTES_MAX),
+        limits.TTL_MS_DEFAULT if ttl_ms is None else ttl_ms,
+        _wait(request),
+        _request_id(request.request_id),
+        version(request, "version"),
+        version(request, "after_version"),
+        request.allow_stale,
+        text("event_id", request.event_id, bytes_max=limits.RESOURCE_BYTES_MAX, required=False),
+        _retention(request, "event_retention"),
     )
 
 

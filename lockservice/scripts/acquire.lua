@@ -1,6 +1,7 @@
 -- Takes the lease of a resource, or a place in its queue. Repeated with the same waiter it confirms a hand-off, gives
 -- the same lease again, keeps the place in the queue, or (wait_ms 0) leaves it.
--- Needs: bucket times clock lease
+-- Needs: bucket lease
+-- Checks: seeded times clock
 -- ARGV name         the resource, encoded
 -- ARGV waiter       who asks: the hash of owner and request_id, or the lease id when there is no request_id
 -- ARGV call         the name of this call

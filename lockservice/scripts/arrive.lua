@@ -1,6 +1,7 @@
 -- Makes what was copied of a bucket right for this shard: its clock, and the tokens that it granted before.
 -- Nothing is open yet: the first call that comes seeds the bucket.
 -- Needs: bucket lease claim
+-- Checks: seeded
 -- ARGV ahead_ms  how far this shard's clock is ahead of the other's; leases and claims must not end early for it
 -- ARGV token     the last one granted on the other shard
 -- Returns arrived

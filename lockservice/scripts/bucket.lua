@@ -1,20 +1,4 @@
--- bucket.lua: goes before every script. It refuses to run on a Redis process that has not seeded this bucket's
--- fencing counter, and on a shard that the bucket has left (see seed.lua), reads the clock once, and knows how to reach
--- a waiting call.
-
-if redis.call('GET', bucket .. 'incarnation') ~= run_id then
-  return {'reseed'}
-end
-
--- Ms for which nothing may be granted, since the primary has changed and leases may have been lost with the one
--- before; nil when that does not apply.
-local holding
-if #run_id > 40 then
-  holding = redis.call('PTTL', bucket .. 'holding')
-  if holding <= 0 then
-    return {'reseed'}
-  end
-end
+-- bucket.lua: goes before what works on buckets. It reads the clock once, and knows how to reach a waiting call.
 
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]

@@ -1,6 +1,7 @@
 -- Counts the leases that are held in a bucket, by namespace.
 -- Flags: no-writes
 -- Needs: bucket
+-- Checks: seeded
 -- ARGV namespaces  those that are asked for, with a space between
 -- Returns counted LEASES..., in their order
 

@@ -1,6 +1,7 @@
 -- Counts what is held in a bucket, and who waits for what is held or kept for a retry.
 -- Flags: no-writes
 -- Needs: bucket
+-- Checks: seeded
 -- Returns counted LEASES WAITERS
 
 local waiters, seen = 0, {}

@@ -1,5 +1,6 @@
 -- Claims an event key: exactly one caller is told first while the key is remembered.
--- Needs: bucket times clock claim
+-- Needs: bucket claim
+-- Checks: seeded times clock
 -- ARGV name         the key, encoded
 -- ARGV request      hash of owner and request_id, or ''
 -- ARGV print        hash of the fields that a repeated request must have again, or ''

@@ -1,12 +1,14 @@
 -- Takes a lease away from its holder, or ends the hold that followed it.
 -- Flags: allow-oom
--- Needs: bucket lease queue
+-- Needs: bucket lease
+-- Checks: seeded
 -- ARGV name    the resource, encoded
 -- ARGV token   the grant that is meant, so that no later one is hit
 -- ARGV by      who takes it away, for people
 -- ARGV reason  why, for people
 -- Returns forced HELD_MS, HELD_MS being '' when only a hold was ended | not_held
 
+-- Include: queue
 local state = load(name)
 if state.token ~= token then
   return {'not_held'}

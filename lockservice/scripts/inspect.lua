@@ -1,11 +1,13 @@
 -- Shows a resource as it is now, without moving it on.
 -- Flags: no-writes
--- Needs: bucket lease queue
+-- Needs: bucket lease
+-- Checks: seeded
 -- ARGV name         the resource, encoded
 -- ARGV waiters_max  number
 -- Returns resource STATE QUEUED WAITER..., STATE being owner token remaining_ms completed hold_owner hold_event
 --   hold_ms held_ms, QUEUED how many wait, and WAITER owner waiting_ms version after_version in the order of their turn
 
+-- Include: queue
 local state = load(name)
 local answer = {'resource', show(state),
   redis.call('ZCARD', bucket .. 'queue:' .. name) + redis.call('ZCARD', bucket .. 'early:' .. name)}

@@ -1,12 +1,14 @@
 -- The call has ended without an answer: leaves the queue, or gives back a lease that its caller never heard of.
 -- Flags: allow-oom
--- Needs: bucket times clock lease queue
+-- Needs: bucket lease
+-- Checks: seeded times clock
 -- ARGV name    the resource, encoded
 -- ARGV waiter  who asked
 -- ARGV call    the call that ended; a newer call of the same waiter is left alone
 -- ARGV keep    '1': it may come back with its request_id, so its place is kept for a while
 -- Returns left
 
+-- Include: queue
 local state = load(name)
 local who = recall(name, waiter)
 local ended = false

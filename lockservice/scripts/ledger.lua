@@ -1,5 +1,6 @@
 -- Adds the events that a replica has let be remembered to those of a namespace, and sums up what is remembered now.
 -- Needs: bucket
+-- Checks: seeded
 -- ARGV namespace  whose
 -- ARGV slots      SECOND:COUNT with a space between: so many are remembered until that second
 -- Returns counted EVENTS

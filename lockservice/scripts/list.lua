@@ -1,11 +1,13 @@
 -- Shows the resources of one bucket that are held, or kept for a retry, and whose encoded name begins with the prefix.
 -- Only names in a namespace have a slash, as their prefixes do: one without is not that of names in any.
 -- Flags: no-writes
--- Needs: bucket lease queue
+-- Needs: bucket lease
+-- Checks: seeded
 -- ARGV prefix     text
 -- ARGV locks_max  number
 -- Returns locks LOCK..., LOCK being NAME STATE QUEUED as inspect.lua has them
 
+-- Include: queue
 local answer, seen = {'locks'}, {}
 local in_namespace = string.find(prefix, '/', 1, true)
 local function listed(name)

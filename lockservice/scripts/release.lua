@@ -1,6 +1,7 @@
 -- Ends a lease, records what was done under it, and hands the resource to the next waiter.
 -- Flags: allow-oom
--- Needs: bucket times lease
+-- Needs: bucket lease
+-- Checks: seeded times
 -- ARGV name   the resource, encoded
 -- ARGV lease  the lease id
 -- ARGV done   '1': the version and the event are recorded; '': nothing is

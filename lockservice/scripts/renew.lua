@@ -1,6 +1,7 @@
 -- Extends a lease that is still held.
 -- Flags: allow-oom
 -- Needs: bucket lease
+-- Checks: seeded
 -- ARGV name   the resource, encoded
 -- ARGV lease  the lease id
 -- ARGV ttl    ms from now, or '' for the one it was granted with

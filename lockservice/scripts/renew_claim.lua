@@ -1,6 +1,7 @@
 -- Extends a claim that is still held.
 -- Flags: allow-oom
 -- Needs: bucket claim
+-- Checks: seeded
 -- ARGV name       the key, encoded
 -- ARGV claim      the claim id
 -- ARGV claim_ttl  ms from now, or '' for the one it was granted with

@@ -1,6 +1,7 @@
 -- Ends a claim: done remembers the key and its result, otherwise the key is free again.
 -- Flags: allow-oom
 -- Needs: bucket claim
+-- Checks: seeded
 -- ARGV name    the key, encoded
 -- ARGV claim   the claim id
 -- ARGV done    '1' or ''

@@ -1,6 +1,7 @@
 -- Shows the console a bucket: how much is in it, some of its resources, and the leases that were not released.
 -- Flags: no-writes
 -- Needs: bucket lease
+-- Checks: seeded
 -- ARGV prefixes     beginnings of encoded names, a line each: no other resource is shown
 -- ARGV named        encoded names that are shown in any case, a line each
 -- ARGV first        how many of the leases and holds, in the order in which they end, are passed over

@@ -1,11 +1,13 @@
 -- Moves on what has run out in a bucket, says that the replica lives, and answers when to look again.
 -- Flags: allow-oom
--- Needs: bucket times clock lease queue claim
+-- Needs: bucket lease claim
+-- Checks: seeded times clock
 -- ARGV replica  the replica that asks
 -- ARGV parked   '1': it has waiting calls in this bucket
 -- Returns swept HINTS NEXT_MS HOLDS CLAIMS_EXPIRED HELD_MS..., HINTS being -1 when the replica had lapsed, NEXT_MS -1
 --   when nothing is going to run out, and one HELD_MS for each lease that expired
 
+-- Include: queue
 local SWEEP_MAX = 100
 
 local function due(kind)

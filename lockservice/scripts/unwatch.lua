@@ -1,6 +1,7 @@
 -- A call that waited for a claim to end has gone.
 -- Flags: allow-oom
 -- Needs: bucket claim
+-- Checks: seeded
 -- ARGV name     the key, encoded
 -- ARGV call     the call that ended
 -- ARGV claim    a claim id that this call may have been given without hearing of it; it is given back

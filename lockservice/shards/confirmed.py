@@ -9,11 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-import hiredis
-
 from lockservice.errors import OutcomeUnknown
 from lockservice.guarantee import Guarantee
 from lockservice.limits import CONFIRM_SHARE
+from lockservice.shards.call import Call
 from lockservice.shards.pipeline import Pipeline, is_error
 
 _Batch = list[tuple[asyncio.Future[Any], asyncio.Future[Any]]]
@@ -60,17 +59,13 @@ class ConfirmedPipeline(Pipeline):
         self._confirmation = confirmation
         self._on_short = on_short
 
-    def answer(self, *command: str | bytes | int) -> asyncio.Future[Any]:
-        """Sends a script call; its future gets the reply once it is confirmed.
-
-        Raises:
-            ShardUnavailable: nothing was sent.
-            OutcomeUnknown: (from the future) also when the confirmation did not come in time.
-        """
+    def _answer(self, call: Call) -> asyncio.Future[Any]:
+        # Whoever asks gets the reply once it is confirmed, and OutcomeUnknown also when that does not come in time.
         if self._confirmation is None:
-            return super().answer(*command)
+            return super()._answer(call)
         future = self._loop.create_future()
-        self._batch.append((self._take(command), future))
+        self._take(call)
+        self._batch.append((call.future, future))
         self._depart()
         return future
 
@@ -89,9 +84,9 @@ class ConfirmedPipeline(Pipeline):
     def _flush(self) -> None:
         if self._batch and self._confirmation is not None and self._transport is not None:
             batch, self._batch = self._batch, []
-            self._unsent.append(hiredis.pack_command(self._confirmation.command))  # type: ignore[arg-type]  # its stub has tuples of one
             confirmed = self._loop.create_future()
-            self._pending.append(confirmed)
+            self._open += 1
+            self._unsent.append(Call(confirmed, self._confirmation.command))
             confirmed.add_done_callback(partial(self._settle, batch, self._confirmation))
         super()._flush()
 

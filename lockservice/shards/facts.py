@@ -17,6 +17,7 @@ class Facts:
         memory_max_bytes: its maxmemory; 0: none.
         evicted_keys: how many keys it has deleted for memory since it started.
         replicas: how many replicas of it are connected and in step.
+        clustered: it is a node of a Cluster, so one command may touch keys of one slot only.
     """
 
     version: str = ""
@@ -27,6 +28,7 @@ class Facts:
     memory_max_bytes: int = 0
     evicted_keys: int = 0
     replicas: int = 0
+    clustered: bool = False
 
     @property
     def memory_ratio(self) -> float:
@@ -46,6 +48,7 @@ def read(info: Mapping[str, str]) -> Facts:
         memory_max_bytes=int(info.get("maxmemory", 0)),
         evicted_keys=int(info.get("evicted_keys", 0)),
         replicas=sum("state=online" in text for name, text in info.items() if _names_replica(name)),
+        clustered=info.get("cluster_enabled") == "1",
     )
 
 

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from lockservice.errors import OutcomeUnknown, ShardUnavailable
@@ -14,14 +15,18 @@ from lockservice.guarantee import Guarantee
 from lockservice.limits import CLOCK_ERROR_MS_MAX, PROBE_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN
 from lockservice.metrics import Metrics
 from lockservice.shards import script
+from lockservice.shards.call import Shared
 from lockservice.shards.condition import Condition, check
 from lockservice.shards.confirmed import ConfirmedPipeline, confirmation
+from lockservice.shards.connection import connect
 from lockservice.shards.keys import BUCKET_BY_PREFIX, BUCKET_PREFIXES, INBOX
-from lockservice.shards.pipeline import Pipeline, connect, is_error
+from lockservice.shards.pipeline import Pipeline, is_error
 
 log = logging.getLogger(__name__)
 
 _CLOCK_ERROR_US: Final = CLOCK_ERROR_MS_MAX * 1000
+# For each verb and, in a Cluster, each bucket.
+_SHARED_KEPT: Final = 4_096
 # These read only, so nobody need have a copy of anything before they are answered.
 _READING: Final = frozenset({"inspect", "list", "count", "survey"})
 
@@ -66,6 +71,11 @@ class Owner:
     on_look: Callable[[], None]
     on_doubt: Callable[[], None]
     on_hint: "Callable[[Node, int, bytes], None]"
+
+
+@lru_cache(maxsize=_SHARED_KEPT)
+def _shared(sha: bytes, many_sha: bytes, run_id: str, memory_ms: int, slot: bytes) -> Shared:
+    return Shared(sha, many_sha, (run_id, memory_ms), slot)
 
 
 class Node:
@@ -124,8 +134,15 @@ class Node:
         if loaded.timed:
             now_us = time.time_ns() // 1000
             values = (now_us - _CLOCK_ERROR_US, now_us + self._late_us, *values)
+        prefix, memory_ms = BUCKET_PREFIXES[bucket], self._connecting.memory_ms
+        if loaded.many and command == "EVALSHA":
+            slot = prefix if condition.facts.clustered else b""
+            return pipeline.share(_shared(loaded.sha, loaded.many_sha, run_id, memory_ms, slot), prefix, values)
+        if loaded.many:
+            # It has forgotten its scripts; EVAL makes it know the other one again.
+            pipeline.call("SCRIPT", "LOAD", loaded.many)
         text = loaded.sha if command == "EVALSHA" else loaded.text
-        return send(command, text, 1, BUCKET_PREFIXES[bucket], run_id, self._connecting.memory_ms, *values)
+        return send(command, text, 1, prefix, run_id, memory_ms, *values)
 
     def hurry(self) -> None:
         """Sends what has been called, for a call that others wait for."""
@@ -204,9 +221,10 @@ class Node:
         self._pipeline = pipeline
         condition = await self._check(pipeline)
         for loaded in script.load_all():
-            reply = await pipeline.call("SCRIPT", "LOAD", loaded.text)
-            if is_error(reply):
-                raise ShardUnavailable(f"it refuses {loaded.name}.lua: {reply}")
+            for text in filter(None, (loaded.text, loaded.many)):
+                reply = await pipeline.call("SCRIPT", "LOAD", text)
+                if is_error(reply):
+                    raise ShardUnavailable(f"it refuses {loaded.name}.lua: {reply}")
         reply = await pipeline.subscribe(INBOX + connecting.replica)
         if is_error(reply):
             raise ShardUnavailable(f"it refuses the inbox: {reply}")

@@ -6,25 +6,22 @@ as soon as there are enough to be worth a write of their own, they leave at once
 process prepares the next. A pool that lends a connection to one call at a time costs a system call and a wake-up each
 way for every call, which halves what a replica carries.
 
-redis-py connects, speaks TLS and authenticates; afterwards hiredis packs and parses on the transport itself. RESP3
-lets published messages arrive on the same connection, in order with the replies, so the two cannot fail apart.
+redis-py connects, speaks TLS and authenticates (see connection.py); afterwards hiredis packs and parses on the
+transport itself. RESP3 lets published messages arrive on the same connection, in order with the replies, so the two
+cannot fail apart.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import hiredis
-from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import Connection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.maint_notifications import MaintNotificationsConfig
 
 from lockservice.errors import OutcomeUnknown, ShardUnavailable
 from lockservice.limits import BATCH_CALLS_MIN, READ_ONCE_MORE_MS, SHARD_CALLS_MAX
+from lockservice.shards.call import Call, Command, Shared, Word, commands
 from lockservice.shards.gathering import Gathering
 
 Push = Callable[[list[Any]], None]
@@ -36,7 +33,7 @@ class Pipeline(asyncio.Protocol):
     Args:
         timeout_s: how long an answer may take.
         on_push: is called with each published message.
-        on_batch: is called with the number of commands in each write.
+        on_batch: is called with the number of calls in each write.
 
     A call whose caller has left still takes its own reply off the wire, so no reply ever reaches another call.
     """
@@ -47,12 +44,14 @@ class Pipeline(asyncio.Protocol):
         self._on_batch = on_batch
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
-        self._unsent: list[bytes] = []
+        self._unsent: list[Call] = []
+        # Calls that have no reply yet, sent or not.
+        self._open = 0
         self._in_flight = 0
         self._hurried = False
         self._gathering = Gathering(lambda: 0 if self._in_flight else len(self._unsent), self._flush)
         self._heard_at = 0.0
-        self._pending: deque[asyncio.Future[Any]] = deque()
+        self._pending: deque[Command] = deque()
         self._transport: asyncio.WriteTransport | None = None
         self._connection: Connection | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -72,25 +71,25 @@ class Pipeline(asyncio.Protocol):
             # It has told the protocol before this one that the connection was lost, and will not tell this one.
             self.close("the connection was closed")
 
-    def call(self, *command: str | bytes | int) -> asyncio.Future[Any]:
+    def call(self, *command: Word) -> asyncio.Future[Any]:
         """Sends one command together with others; the future gets its reply, an error reply as a value.
 
         Raises:
             ShardUnavailable: the connection is closed or too many calls wait for it; nothing was sent.
             OutcomeUnknown: (from the future) the connection broke, or no reply came in time, after it was sent.
         """
-        future = self._take(command)
-        self._depart()
-        return future
+        return self._send(Call(self._loop.create_future(), command))
 
-    def _take(self, command: tuple[str | bytes | int, ...]) -> asyncio.Future[Any]:
-        if self._transport is None or len(self._pending) >= SHARD_CALLS_MAX:
+    def _send(self, call: Call) -> asyncio.Future[Any]:
+        self._take(call)
+        self._depart()
+        return call.future
+
+    def _take(self, call: Call) -> None:
+        if self._transport is None or self._open >= SHARD_CALLS_MAX:
             raise ShardUnavailable("not connected" if self._transport is None else "too many calls wait for it")
-        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub has tuples of one
-        self._unsent.append(packed)
-        future = self._loop.create_future()
-        self._pending.append(future)
-        return future
+        self._open += 1
+        self._unsent.append(call)
 
     def _depart(self) -> None:
         if len(self._unsent) >= BATCH_CALLS_MIN:
@@ -103,9 +102,16 @@ class Pipeline(asyncio.Protocol):
         self._hurried = True
         self._flush()
 
-    def answer(self, *command: str | bytes | int) -> asyncio.Future[Any]:
-        """Sends a script call, whose reply callers rely on. Raises what `call` raises."""
-        return self.call(*command)
+    def answer(self, *command: Word) -> asyncio.Future[Any]:
+        """Sends a command whose reply callers rely on. Raises what `call` raises."""
+        return self._answer(Call(self._loop.create_future(), command))
+
+    def share(self, shared: Shared, key: bytes, words: Sequence[Word]) -> asyncio.Future[Any]:
+        """Sends a call that callers rely on, in one command with others. Raises what `call` raises."""
+        return self._answer(Call(self._loop.create_future(), words, key, shared))
+
+    def _answer(self, call: Call) -> asyncio.Future[Any]:
+        return self._send(call)
 
     def subscribe(self, channel: str) -> asyncio.Future[Any]:
         """Asks for a channel's messages. RESP3 confirms with a push in a reply's place, and refuses with a reply."""
@@ -123,8 +129,11 @@ class Pipeline(asyncio.Protocol):
             self._connection = None
         if self._watch is not None:
             self._watch.cancel()
-        pending, self._pending = self._pending, deque()
-        for future in pending:
+        waiting = [future for command in self._pending for future in command.futures()]
+        waiting += [call.future for call in self._unsent]
+        self._pending.clear()
+        self._unsent.clear()
+        for future in waiting:
             if not future.done():
                 future.set_exception(OutcomeUnknown(f"no answer from the shard: {reason}"))
                 # A caller that left its future behind needs no warning about it.
@@ -136,10 +145,12 @@ class Pipeline(asyncio.Protocol):
         if self._transport is not None and self._unsent:
             if not self._in_flight:
                 self._heard_at = self._loop.time()
-            self._in_flight += len(self._unsent)
-            self._on_batch(len(self._unsent))
-            self._transport.write(b"".join(self._unsent))
-        self._unsent.clear()
+            calls, self._unsent = self._unsent, []
+            leaving = list(commands(calls))
+            self._pending += leaving
+            self._in_flight += len(leaving)
+            self._on_batch(len(calls))
+            self._transport.write(b"".join([command.packed for command in leaving]))
 
     def _check_timeout(self, overdue: float | None = None) -> None:
         # Replies come in order, so silence speaks for all that wait; one timer watches them instead of one each.
@@ -164,54 +175,20 @@ class Pipeline(asyncio.Protocol):
                 self._on_push(cast("list[Any]", reply))
             elif self._pending:
                 self._in_flight -= 1
-                future = self._pending.popleft()
-                if not future.done():
-                    future.set_result(reply)
+                command = self._pending.popleft()
+                self._open -= len(command.sharing) or 1
+                command.answer(reply)
         if not self._in_flight:
             hurried, self._hurried = self._hurried, False
             # Who has given a lock back for others asks for it again: that is there now, and no more is to come.
             if hurried:
-                self._flush()
+                self._loop.call_soon(self._flush)
             else:
                 self._gathering.begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends the calls that wait for a reply."""
         self.close(str(exc) if exc else "the connection was closed")
-
-
-async def connect(url: str, pipeline: Pipeline) -> None:
-    """Connects a pipeline to the Redis at a redis-py URL, within the pipeline's timeout.
-
-    Raises:
-        ShardUnavailable: it cannot be reached in time, or refuses the credentials.
-    """
-    try:
-        connection = _make(url, pipeline.timeout_s)
-    except (ValueError, TypeError) as error:
-        raise ShardUnavailable(f"its URL cannot be used: {error}") from error
-    try:
-        async with asyncio.timeout(pipeline.timeout_s):
-            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py annotates only a part
-    except (RedisError, OSError, RuntimeError, TimeoutError) as error:
-        # uvloop raises RuntimeError for a write after the server has reset the connection.
-        await connection.disconnect(nowait=True)
-        raise ShardUnavailable(f"cannot connect: {error or type(error).__name__}") from error
-    pipeline.attach(connection)
-
-
-def _make(url: str, timeout_s: float) -> Connection:
-    pool = ConnectionPool.from_url(
-        url,
-        protocol=3,
-        socket_connect_timeout=timeout_s,
-        socket_timeout=timeout_s,
-        # redis-py would send a command a second time by itself; only whoever holds the request's ids may do that.
-        retry=Retry(NoBackoff(), 0),
-        client_name="lockservice",
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-    )
-    return cast("Connection", pool.make_connection())  # type: ignore[no-untyped-call]  # as above
 
 
 def is_error(reply: object) -> bool:

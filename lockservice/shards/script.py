@@ -7,6 +7,7 @@ from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 from operator import itemgetter
+from typing import Final, NamedTuple
 
 Argument = str | bytes | int
 
@@ -15,6 +16,8 @@ Argument = str | bytes | int
 COMMON = ("run_id", "memory_ms")
 # What a call carries besides when its script may grant: between which times, on Redis' clock, it may.
 TIMES = ("earliest_us", "latest_us")
+# The verbs of workers: calls of one verb that leave one after the other are run by one script.
+TOGETHER: Final = frozenset({"acquire", "renew", "release", "dedupe", "renew_claim", "settle"})
 # What those pass that run a script on no bucket that is open.
 NOBODY = ("", 0)
 # Stands where a script's usual way has ended: Redis makes every function of a shared part anew for each call, so
@@ -28,16 +31,22 @@ class Script:
 
     Attributes:
         name: of its file, without the ending.
-        text: what is sent: the flags, the arguments' names, the shared parts it needs, and its own file.
+        text: what is sent: the flags, the arguments' names, the shared parts it needs and is checked by, and its own
+            file.
         sha: what EVALSHA names it by.
+        many: the same for several calls at once, each with a key and arguments of its own; it answers in a list.
+            Empty: its calls are seldom, or must not share a command.
+        many_sha: what EVALSHA names that by.
         arguments: the names of its arguments, in order.
-        timed: it carries TIMES.
+        timed: its calls carry TIMES.
         in_order: takes them from a mapping.
     """
 
     name: str
     text: str
     sha: bytes
+    many: str
+    many_sha: bytes
     arguments: tuple[str, ...]
     timed: bool
     in_order: Callable[[Mapping[str, Argument]], Sequence[Argument]]
@@ -64,16 +73,57 @@ def load(name: str) -> Script:
     flags = re.search(r"^-- Flags: (.+)$", own, re.MULTILINE)
     arguments = tuple(re.findall(r"^-- ARGV (\w+)", own, re.MULTILINE))
     shebang = "#!lua" + (f" flags={flags[1].replace(' ', '')}" if flags else "")
-    parts = needs[1].split()
-    timed = "times" in parts
-    before = (*COMMON, *TIMES) if timed else COMMON
-    common = f"local bucket, {', '.join(before)} = KEYS[1], unpack(ARGV, 1, {len(before)})"
-    shared = [read(part) for part in parts]
-    bound = f"local {', '.join(arguments)} = unpack(ARGV, {len(before) + 1})" if arguments else ""
-    text = "\n".join([shebang, common, *shared, bound, _INCLUDE.sub(lambda part: read(part[1]), own)])
+    checks = re.search(r"^-- Checks:(.*)$", own, re.MULTILINE)
+    parts = _Parts(
+        once="".join(read(part) for part in needs[1].split()),
+        each="".join(read(part) for part in (checks[1].split() if checks else ())),
+        own=_INCLUDE.sub(lambda part: read(part[1]), own),
+    )
+    timed = checks is not None and "times" in checks[1].split()
+    names = (*TIMES, *arguments) if timed else arguments
+    text = f"{shebang}\n{_of_one(parts, names)}"
+    many = f"{shebang}\n{_of_many(parts, names)}" if name in TOGETHER else ""
+    return Script(name, text, _sha(text), many, _sha(many), arguments, timed, _in_order(arguments))
+
+
+def _sha(text: str) -> bytes:
     # Redis names scripts by their SHA-1; nothing here relies on it being hard to forge.
-    sha = sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
-    return Script(name=name, text=text, sha=sha, arguments=arguments, timed=timed, in_order=_in_order(arguments))
+    return sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
+
+
+class _Parts(NamedTuple):
+    """The parts of a script: what is made once, what goes before each call, and its own file."""
+
+    once: str
+    each: str
+    own: str
+
+
+def _of_one(parts: _Parts, names: Sequence[str]) -> str:
+    common = f"local bucket, {', '.join(COMMON)} = KEYS[1], unpack(ARGV, 1, {len(COMMON)})\n"
+    bound = f"local {', '.join(names)} = unpack(ARGV, {len(COMMON) + 1})\n" if names else ""
+    return common + parts.once + bound + parts.each + parts.own
+
+
+def _of_many(parts: _Parts, names: Sequence[str]) -> str:
+    # Redis takes a third of its time for a call to set the script up; that is done once for many. What goes wrong in
+    # one call must not take the answers of the others with it, so each is protected.
+    first = f"{len(COMMON) + 1} + (i - 1) * {len(names)}"
+    return f"""local bucket
+local {", ".join(COMMON)} = unpack(ARGV, 1, {len(COMMON)})
+{parts.once}
+local function one({", ".join(names)})
+{parts.each}
+{parts.own}
+end
+local answers = {{}}
+for i = 1, #KEYS do
+  bucket = KEYS[i]
+  local done, answer = pcall(one, unpack(ARGV, {first}, {len(COMMON)} + i * {len(names)}))
+  answers[i] = (done or type(answer) == 'table') and answer or redis.error_reply(answer)
+end
+return answers
+"""
 
 
 def _in_order(names: tuple[str, ...]) -> Callable[[Mapping[str, Argument]], Sequence[Argument]]:

@@ -6,18 +6,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from lockservice.errors import ClockUnsafe, HoldOff, LockServiceError, ShardOutOfMemory, ShardUnavailable
 from lockservice.guarantee import Guarantee
 from lockservice.limits import CLOCK_ERROR_MS_MAX, MOVING_MS, MOVING_MS_MAX
-from lockservice.shard_url import group
 from lockservice.shards import script
-from lockservice.shards.cluster import Cluster
 from lockservice.shards.node import Connecting, Node, Owner
 from lockservice.shards.pipeline import Pipeline, is_error
-from lockservice.shards.sentinel import Sentinel
-from lockservice.shards.standalone import Standalone
+from lockservice.shards.topology import topology_of
 
 log = logging.getLogger(__name__)
 
@@ -39,27 +36,6 @@ _LATENCIES_KEPT: Final = 2_048
 _IN_BULK: Final = frozenset({"sweep", "list", "count", "survey", "census", "ledger"})
 # These would grant something that a lost lease may still cover.
 _HELD_OFF: Final = frozenset({"acquire", "dedupe"})
-
-
-class Topology(Protocol):
-    """How a shard's Redis servers are found."""
-
-    by_bucket: list[Node]
-
-    async def start(self) -> None:
-        """Begins to connect, and returns once the first attempts are over."""
-
-    async def stop(self) -> None:
-        """Disconnects."""
-
-    async def look(self) -> None:
-        """Checks at once whether its Redis servers may be used."""
-
-    def doubt(self) -> None:
-        """Has them checked soon, since one may not be a primary any more."""
-
-    def redirect(self, bucket: int, address: str) -> bool:
-        """Takes what a Redis says of where a bucket is; False: it means nothing here."""
 
 
 class Shard:
@@ -115,7 +91,7 @@ class Shard:
             on_doubt=lambda: self.topology.doubt(),  # noqa: PLW0108  it is not there yet
             on_hint=hear,
         )
-        self.topology = _topology(owner, url, connecting)
+        self.topology = topology_of(owner, url, connecting)
         self._by_bucket = self.topology.by_bucket
 
     @property
@@ -302,10 +278,3 @@ class Shard:
 
 
 _UNUSUAL: Final = frozenset((b"reseed", b"hold_off", b"clock_unsafe"))
-
-
-def _topology(owner: Owner, url: str, connecting: Connecting) -> Topology:
-    several = group(url)
-    if several is None:
-        return Standalone(owner, url, connecting)
-    return Sentinel(owner, several, connecting) if several.name else Cluster(owner, several, connecting)

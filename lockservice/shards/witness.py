@@ -7,7 +7,8 @@ from typing import Any
 
 from lockservice.errors import OutcomeUnknown, ShardUnavailable
 from lockservice.limits import TOPOLOGY_MS
-from lockservice.shards.pipeline import Pipeline, connect
+from lockservice.shards.connection import connect
+from lockservice.shards.pipeline import Pipeline
 
 
 class Witness:

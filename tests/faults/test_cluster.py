@@ -3,12 +3,16 @@
 import asyncio
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
+from grpc.aio import AioRpcError
 
 from harness.groups import Cluster, Member
 from harness.minting import Minting
 from harness.service import Service, until
+from lockservice.lease import AcquireAsk, Grant
+from lockservice.shards import condition
 from lockservice.shards.keys import place
 
 # The election takes about a second whatever the timeout is; with shorter ones the Cluster alone takes too long.
@@ -51,6 +55,37 @@ async def test_a_lost_primary_is_replaced(cluster: Cluster, fault: signal.Signal
 
     assert minting.repeated() == 0
     assert max(minting.gaps) < 2.4 * NODE_TIMEOUT_S
+
+
+async def _granted_together(cluster: Cluster) -> list[object]:
+    """Returns what comes of acquires that leave together, in buckets that are seeded already."""
+    async with Service([cluster.url]) as service:
+        leases = await asyncio.gather(*(service.grant(resource) for resource in RESOURCES))
+        await asyncio.gather(*(service.release(lease) for lease in leases))
+        replica = service.server._replica
+        assert replica is not None
+        asks = [
+            AcquireAsk("", one, "w", 60_000, 0, "", None, None, allow_stale=False, event_id="", retention_ms=60_000)
+            for one in RESOURCES
+        ]
+        answers = await asyncio.gather(*(replica.locks.acquire(ask) for ask in asks), return_exceptions=True)
+        return [type(answer) for answer in answers]
+
+
+async def test_calls_share_a_command_within_a_slot_only(cluster: Cluster) -> None:
+    """A node refuses commands whose keys are in several slots, so the calls that leave together are kept apart."""
+    assert set(await _granted_together(cluster)) == {Grant}
+
+
+async def test_calls_of_several_slots_in_one_command_are_refused(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broken variant: a replica that does not notice that it talks to a Cluster."""
+    read = condition.read
+    monkeypatch.setattr(condition, "read", lambda info: replace(read(info), clustered=False))
+
+    with pytest.raises(AioRpcError, match="internal error"):
+        await _granted_together(cluster)
 
 
 async def test_other_primaries_go_on(cluster: Cluster) -> None:

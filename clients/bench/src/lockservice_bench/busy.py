@@ -21,7 +21,7 @@ end
 def main() -> None:
     """Serves with the slow scripts."""
     read = script.read
-    script.read = lambda name: read(name) + (_SPIN if name == "bucket" else "")
+    script.read = lambda name: read(name) + (_SPIN if name == "seeded" else "")
     cli.run()
 
 
