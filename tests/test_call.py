@@ -77,7 +77,11 @@ async def test_each_call_gets_its_part_of_the_reply() -> None:
 
 async def _acquired_together(service: Service, server: RedisServer, prefix: str) -> list[Any]:
     """Acquires eight resources at the same moment, of which the record of the fourth is broken in Redis."""
-    names = [f"{prefix}:{number}" for number in range(8)]
+    replica = service.server._replica
+    assert replica is not None
+    shard_of = replica.shard_map.pick
+    names = [f"{prefix}:{number}" for number in range(60)]
+    names = [name for name in names if shard_of(place("", name).bucket).name == "s1"][:8]
     for name in names:
         # What is asked for the first time would be told, each by itself, to seed its bucket.
         await service.release(await service.grant(name))
@@ -86,8 +90,6 @@ async def _acquired_together(service: Service, server: RedisServer, prefix: str)
     with server.connect() as connection:
         connection.delete(key)
         connection.rpush(key, "no lease")
-    replica = service.server._replica
-    assert replica is not None
     asks = [
         AcquireAsk("", name, "w", 60_000, 0, "", None, None, allow_stale=False, event_id="", retention_ms=60_000)
         for name in names
@@ -98,7 +100,7 @@ async def _acquired_together(service: Service, server: RedisServer, prefix: str)
 
 async def test_what_goes_wrong_in_one_call_is_its_own(servers: list[RedisServer]) -> None:
     """Calls that share its command are answered, since they have been done."""
-    async with Service([servers[0].url]) as service:
+    async with Service([server.url for server in servers]) as service:
         answers = await _acquired_together(service, servers[0], "protected")
 
     assert answers == [Grant] * 3 + [RuntimeError] + [Grant] * 4
@@ -117,7 +119,7 @@ async def test_without_protection_one_call_takes_all_with_it(
         return replace(loaded, many=many, many_sha=sha)
 
     monkeypatch.setattr(script, "load", unprotected)
-    async with Service([servers[0].url]) as service:
+    async with Service([server.url for server in servers]) as service:
         answers = await _acquired_together(service, servers[0], "unprotected")
 
     assert answers == [RuntimeError] * 8
@@ -125,10 +127,11 @@ async def test_without_protection_one_call_takes_all_with_it(
 
 async def test_a_script_that_redis_has_forgotten_is_sent_again(servers: list[RedisServer]) -> None:
     """Every one of the calls that shared its command is done once."""
-    async with Service([servers[0].url]) as service:
+    async with Service([server.url for server in servers]) as service:
         await service.grant("forgotten:0")
-        with servers[0].connect() as connection:
-            connection.script_flush()
+        for server in servers:
+            with server.connect() as connection:
+                connection.script_flush()
         leases = await asyncio.gather(*(service.grant(f"forgotten:{number}") for number in range(1, 30)))
         released = await asyncio.gather(*(service.release(lease) for lease in leases))
 
@@ -136,19 +139,24 @@ async def test_a_script_that_redis_has_forgotten_is_sent_again(servers: list[Red
     assert set(released) == {pb.RELEASE_OUTCOME_RELEASED}
 
 
+def memory(servers: list[RedisServer], *, bytes_max: int) -> None:
+    """Bounds the memory of every Redis; 0: as much as there is."""
+    for server in servers:
+        with server.connect() as connection:
+            connection.config_set("maxmemory", bytes_max)
+
+
 async def test_a_full_redis_refuses_all_that_take_and_none_that_give_back(servers: list[RedisServer]) -> None:
     """Also when they come together."""
-    async with Service([servers[0].url]) as service:
+    async with Service([server.url for server in servers]) as service:
         leases = await asyncio.gather(*(service.grant(f"full:{number}") for number in range(20)))
-        with servers[0].connect() as connection:
-            connection.config_set("maxmemory", 1)
-            try:
-                more = [refused(service.acquire(f"more:{number}")) for number in range(20)]
-                errors = await asyncio.gather(*more)
-                renewed = await asyncio.gather(*(service.renew(lease) for lease in leases))
-                released = await asyncio.gather(*(service.release(lease) for lease in leases))
-            finally:
-                connection.config_set("maxmemory", 0)
+        try:
+            memory(servers, bytes_max=1)
+            errors = await asyncio.gather(*(refused(service.acquire(f"more:{number}")) for number in range(20)))
+            renewed = await asyncio.gather(*(service.renew(lease) for lease in leases))
+            released = await asyncio.gather(*(service.release(lease) for lease in leases))
+        finally:
+            memory(servers, bytes_max=0)
 
     assert {reason_of(error) for error in errors} == {"SHARD_OUT_OF_MEMORY"}
     assert set(renewed) == {pb.RENEW_OUTCOME_RENEWED}

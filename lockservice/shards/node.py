@@ -220,11 +220,11 @@ class Node:
         await connect(self.url, pipeline)
         self._pipeline = pipeline
         condition = await self._check(pipeline)
-        for loaded in script.load_all():
-            for text in filter(None, (loaded.text, loaded.many)):
-                reply = await pipeline.call("SCRIPT", "LOAD", text)
-                if is_error(reply):
-                    raise ShardUnavailable(f"it refuses {loaded.name}.lua: {reply}")
+        texts = [(one.name, text) for one in script.load_all() for text in (one.text, one.many) if text]
+        replies = await asyncio.gather(*(pipeline.call("SCRIPT", "LOAD", text) for _, text in texts))
+        for (name, _), reply in zip(texts, replies, strict=True):
+            if is_error(reply):
+                raise ShardUnavailable(f"it refuses {name}.lua: {reply}")
         reply = await pipeline.subscribe(INBOX + connecting.replica)
         if is_error(reply):
             raise ShardUnavailable(f"it refuses the inbox: {reply}")

@@ -160,6 +160,9 @@ class Shard:
         loaded = script.load(verb)
         values = loaded.values(arguments)
         started = time.perf_counter()
+        if not self.started.is_set():
+            # It has just come into the shard map: its first connection takes a moment.
+            await self.started.wait()
         try:
             node = self._by_bucket[bucket]
             asked = node.call(loaded, "EVALSHA", bucket, values)
