@@ -47,13 +47,11 @@ def read(info: Mapping[str, str]) -> Facts:
         memory_bytes=int(info.get("used_memory", 0)),
         memory_max_bytes=int(info.get("maxmemory", 0)),
         evicted_keys=int(info.get("evicted_keys", 0)),
-        replicas=sum("state=online" in text for name, text in info.items() if _names_replica(name)),
+        replicas=sum(
+            "state=online" in info.get(f"slave{n}", "") for n in range(int(info.get("connected_slaves", 0)))
+        ),
         clustered=info.get("cluster_enabled") == "1",
     )
-
-
-def _names_replica(name: str) -> bool:
-    return name.startswith("slave") and name[5:].isdigit()
 
 
 def _persistence_problem(info: Mapping[str, str]) -> str:

@@ -35,6 +35,8 @@ class MapRecord:
         return names in (frozenset(self.shards), frozenset(self.before))
 
 
+# Each shard is asked for it with every probe, and hardly ever says anything new.
+@lru_cache(maxsize=64)
 def read(text: bytes) -> MapRecord | None:
     """Reads a record; None when it is none."""
     try:

@@ -13,14 +13,14 @@ from lockservice_bench.suite import Found
 from lockservice_bench.targets import TARGETS, Medians
 
 
-def found(**changed: float) -> Found:
+def found() -> Found:
     """Makes a run with two rounds of two peers."""
     rows = [
         {"peer": peer, "what": "pairs", "callers": callers, "operations_s": speed, "p50_ms": 1.0}
         for peer, speed in (("unary", 800.0), ("empty", 1000.0), ("unary", 900.0), ("empty", 1200.0))
         for callers in (1, 32, 128)
     ]
-    return Found(rounds=rows, single={"ping_ms": 0.1, **changed}, missing=["redsync: no go"])
+    return Found(rounds=rows, missing=["redsync: no go"])
 
 
 @pytest.mark.timeout(180)
@@ -35,7 +35,7 @@ def test_a_quick_run_measures_every_target_that_needs_no_other_language(tmp_path
     needs_etcd = {target.what for target in TARGETS if "etcd" in target.what}
     silent = {target.what for target in TARGETS if target.figure(Medians(run)) is None}
     assert silent <= (needs_etcd if any(name.startswith("etcd") for name in run.missing) else set())
-    assert all(row["operations_s"] > 0 for row in run.rounds if row["what"] != "hot")
+    assert all(row["operations_s"] > 0 for row in run.rounds if row["what"] not in {"hot", "trip"})
 
 
 def test_ratios_come_from_the_medians() -> None:

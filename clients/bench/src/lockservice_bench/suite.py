@@ -21,6 +21,8 @@ CALLERS: Final = (1, 32, 128)
 HOT_WORKERS: Final = 64
 FRAME_OPERATIONS: Final = 32
 _FRAMES_OPEN: Final = 8
+# With so many callers it is measured, in each round, how long a round trip to Redis takes.
+TRIPS: Final = (1, HOT_WORKERS)
 SHARDS: Final = (1, 2, 3, 4)
 
 Tell = Callable[[str], None]
@@ -130,6 +132,9 @@ class Suite:
                 for name, program in self._foreign.items():
                     figures = await asyncio.to_thread(program.measure, what, self._socket, callers, seconds)
                     self._keep(number, name, what, callers, figures)
+            if callers in TRIPS and number >= 0:
+                trip_ms = await asyncio.to_thread(ping.measure, on_core(0), str(self._socket))
+                self._keep(number, "redis", "trip", callers, {"p50_ms": trip_ms})
             if what == "pairs" and callers == FRAME_OPERATIONS:
                 self._keep(number, "frames", "frames", callers, await rounds.frames(self._lanes, seconds))
 
@@ -144,8 +149,7 @@ class Suite:
 
     async def _once(self) -> None:
         single = self._found.single
-        self._tell("round trips, commands of a hand-off, memory")
-        single["ping_ms"] = await asyncio.to_thread(ping.measure, on_core(0), str(self._socket))
+        self._tell("commands of a hand-off, memory")
         single["commands_a_handoff"] = await handoffs.commands(self._client, self._redis)
         # A replica and a Redis of its own each: what one has freed another measurement would not see again.
         async with AsyncExitStack() as leave:
