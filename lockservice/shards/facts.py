@@ -39,6 +39,7 @@ class Facts:
 def read(info: Mapping[str, str]) -> Facts:
     """Reads the lines of INFO by name."""
     valkey = info.get("valkey_version")
+    replicas = [info.get(f"slave{number}", "") for number in range(int(info.get("connected_slaves", 0)))]
     return Facts(
         version=f"valkey {valkey}" if valkey else f"redis {info.get('redis_version', 'unknown')}",
         eviction_policy=info.get("maxmemory_policy", "noeviction"),
@@ -47,9 +48,7 @@ def read(info: Mapping[str, str]) -> Facts:
         memory_bytes=int(info.get("used_memory", 0)),
         memory_max_bytes=int(info.get("maxmemory", 0)),
         evicted_keys=int(info.get("evicted_keys", 0)),
-        replicas=sum(
-            "state=online" in info.get(f"slave{n}", "") for n in range(int(info.get("connected_slaves", 0)))
-        ),
+        replicas=sum("state=online" in replica for replica in replicas),
         clustered=info.get("cluster_enabled") == "1",
     )
 
