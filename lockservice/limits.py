@@ -81,7 +81,7 @@ BATCH_CALLS_MIN: Final = 12
 # ... and fewer once no other has come for so many turns of the event loop, but after this time at the latest.
 QUIET_TURNS: Final = 6
 GATHER_MS_MAX: Final = 1
-# So many calls of one script are run as one: nothing else happens in Redis meanwhile, for about a quarter of a ms.
+# So many calls of one script are run as one: nothing else happens in Redis meanwhile, for about half a millisecond.
 SHARED_CALLS_MAX: Final = 32
 # Calls that may wait for one shard's answers at once; more means that it has stopped answering.
 SHARD_CALLS_MAX: Final = 100_000
