@@ -14,6 +14,7 @@ from harness.service import Service, until
 from lockservice.credentials import EVERYBODY
 from lockservice.lease import AcquireAsk
 from lockservice.replica import Replica
+from lockservice.shards.keys import place
 from lockservice.shards.pipeline import Pipeline
 from lockservice.v1 import lockservice_pb2 as pb
 from lockservice.waiters import Waiters
@@ -58,6 +59,24 @@ def ask(request_id: str) -> AcquireAsk:
 async def release(service: Service, lease_id: str) -> bool:
     """Releases, not over the network."""
     return await replica(service).locks.release("", RESOURCE, lease_id, done=True, hold_ms=0)
+
+
+async def test_a_sweep_beside_a_release_wakes_only_the_next(service: Service) -> None:
+    """The hint comes right behind the sweep's answer: it is not one that this replica had missed."""
+    lease = await service.grant()
+    waiters = [service.waiting(owner=f"w{number}") for number in range(5)]
+    await service.queued(5)
+    asked = scripts(service, "acquire")
+
+    sweep = replica(service).locks.sweeper._sweep(place("", RESOURCE).bucket)
+    await asyncio.gather(sweep, release(service, lease.lease_id))
+    await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+    await service.queued(4)
+
+    assert scripts(service, "acquire") - asked == 1
+    for waiter in waiters:
+        waiter.cancel()
+    await service.queued(0)
 
 
 async def test_a_release_hurries_only_for_those_who_wait(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,6 +135,28 @@ async def test_a_message_between_a_call_and_its_write(servers: list[RedisServer]
     pipeline.close()
 
 
+async def test_a_message_is_heard_in_its_place_among_the_replies(servers: list[RedisServer]) -> None:
+    """Whoever waits for a reply goes on before a message that came behind it in the same read is heard."""
+    heard: list[str] = []
+    pipeline = Pipeline(timeout_s=5, on_push=lambda _push: heard.append("message"), on_batch=lambda _size: None)
+    await connect(servers[0].url, pipeline)
+    call = pipeline.call("BLPOP", "nothing", 0)
+    pipeline.hurry()
+
+    async def ask() -> None:
+        await call
+        heard.append("reply")
+
+    asking = asyncio.create_task(ask())
+    await turns(1)
+    pipeline.data_received(b"$1\r\nx\r\n>3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\nx\r\n")
+    await asking
+    await turns(2)
+
+    assert heard == ["reply", "message"]
+    pipeline.close()
+
+
 async def test_a_refused_subscription_takes_only_its_own_place(servers: list[RedisServer]) -> None:
     """An error in answer to SUBSCRIBE never shifts the replies of other calls."""
     with servers[0].connect() as connection:

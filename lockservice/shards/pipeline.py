@@ -172,7 +172,8 @@ class Pipeline(asyncio.Protocol):
         while (reply := self._reader.gets()) is not False:
             pushed = isinstance(reply, hiredis.PushNotification)
             if pushed and reply[0] != b"subscribe":
-                self._on_push(cast("list[Any]", reply))
+                # After those who wait for the replies before it: a sweep counts the messages up to its own reply.
+                self._loop.call_soon(self._on_push, cast("list[Any]", reply))
             elif self._pending:
                 self._in_flight -= 1
                 command = self._pending.popleft()
