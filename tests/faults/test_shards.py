@@ -148,11 +148,12 @@ async def test_out_of_memory_refuses_new_leases_only(pair: list[RedisServer]) ->
         assert await service.settle(key, claim.claim_id, result=b"r") == pb.SETTLE_OUTCOME_SETTLED
         assert await service.release(lease) == pb.RELEASE_OUTCOME_RELEASED
 
-        with pair[0].connect() as connection:
-            connection.config_set("maxmemory", "0")
+        # Before there is memory again: it has to ask for what it was handed.
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await waiter
         assert reason_of(error.value) == "SHARD_OUT_OF_MEMORY"
+        with pair[0].connect() as connection:
+            connection.config_set("maxmemory", "0")
         await service.grant(resource, "third", wait=5)
 
 
