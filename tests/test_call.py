@@ -90,6 +90,7 @@ async def _acquired_together(service: Service, server: RedisServer, prefix: str)
     with server.connect() as connection:
         connection.delete(key)
         connection.rpush(key, "no lease")
+        connection.expire(key, 60)
     asks = [
         AcquireAsk("", name, "w", 60_000, 0, "", None, None, allow_stale=False, event_id="", retention_ms=60_000)
         for name in names
@@ -98,16 +99,16 @@ async def _acquired_together(service: Service, server: RedisServer, prefix: str)
     return [type(answer) for answer in answers]
 
 
-async def test_what_goes_wrong_in_one_call_is_its_own(servers: list[RedisServer]) -> None:
+async def test_what_goes_wrong_in_one_call_is_its_own(servers: list[RedisServer], shards: list[str]) -> None:
     """Calls that share its command are answered, since they have been done."""
-    async with Service([server.url for server in servers]) as service:
+    async with Service(shards) as service:
         answers = await _acquired_together(service, servers[0], "protected")
 
     assert answers == [Grant] * 3 + [RuntimeError] + [Grant] * 4
 
 
 async def test_without_protection_one_call_takes_all_with_it(
-    servers: list[RedisServer], monkeypatch: pytest.MonkeyPatch
+    servers: list[RedisServer], shards: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The broken variant: a script that ends at the first error."""
     load = script.load
@@ -119,15 +120,15 @@ async def test_without_protection_one_call_takes_all_with_it(
         return replace(loaded, many=many, many_sha=sha)
 
     monkeypatch.setattr(script, "load", unprotected)
-    async with Service([server.url for server in servers]) as service:
+    async with Service(shards) as service:
         answers = await _acquired_together(service, servers[0], "unprotected")
 
     assert answers == [RuntimeError] * 8
 
 
-async def test_a_script_that_redis_has_forgotten_is_sent_again(servers: list[RedisServer]) -> None:
+async def test_a_script_that_redis_has_forgotten_is_sent_again(servers: list[RedisServer], shards: list[str]) -> None:
     """Every one of the calls that shared its command is done once."""
-    async with Service([server.url for server in servers]) as service:
+    async with Service(shards) as service:
         await service.grant("forgotten:0")
         for server in servers:
             with server.connect() as connection:
@@ -146,9 +147,11 @@ def memory(servers: list[RedisServer], *, bytes_max: int) -> None:
             connection.config_set("maxmemory", bytes_max)
 
 
-async def test_a_full_redis_refuses_all_that_take_and_none_that_give_back(servers: list[RedisServer]) -> None:
+async def test_a_full_redis_refuses_all_that_take_and_none_that_give_back(
+    servers: list[RedisServer], shards: list[str]
+) -> None:
     """Also when they come together."""
-    async with Service([server.url for server in servers]) as service:
+    async with Service(shards) as service:
         leases = await asyncio.gather(*(service.grant(f"full:{number}") for number in range(20)))
         try:
             memory(servers, bytes_max=1)
