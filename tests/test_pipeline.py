@@ -118,7 +118,7 @@ async def test_no_call_is_left_behind_whatever_the_timing(servers: list[RedisSer
     await asyncio.gather(*(caller(number) for number in range(20)))
 
     assert not pipeline.closed.done()
-    assert pipeline._in_flight == 0
+    assert not pipeline._on_its_way
     pipeline.close()
 
 

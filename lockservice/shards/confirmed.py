@@ -71,7 +71,7 @@ class ConfirmedPipeline(Pipeline):
 
     def _depart(self) -> None:
         # A write in between would be confirmed no sooner, and its confirmation would hold up the next one's.
-        if not (self._in_flight and self._confirmation is not None):
+        if not (self._on_its_way and self._confirmation is not None):
             super()._depart()
 
     def close(self, reason: str = "closed") -> None:

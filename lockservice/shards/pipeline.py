@@ -47,11 +47,10 @@ class Pipeline(asyncio.Protocol):
         self._unsent: list[Call] = []
         # Calls that have no reply yet, sent or not.
         self._open = 0
-        self._in_flight = 0
         self._hurried = False
-        self._gathering = Gathering(lambda: 0 if self._in_flight else len(self._unsent), self._flush)
+        self._gathering = Gathering(lambda: 0 if self._on_its_way else len(self._unsent), self._flush)
         self._heard_at = 0.0
-        self._pending: deque[Command] = deque()
+        self._on_its_way: deque[Command] = deque()
         self._transport: asyncio.WriteTransport | None = None
         self._connection: Connection | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -94,7 +93,7 @@ class Pipeline(asyncio.Protocol):
     def _depart(self) -> None:
         if len(self._unsent) >= BATCH_CALLS_MIN:
             self._flush()
-        elif not self._in_flight:
+        elif not self._on_its_way:
             self._gathering.begin()
 
     def hurry(self) -> None:
@@ -129,9 +128,9 @@ class Pipeline(asyncio.Protocol):
             self._connection = None
         if self._watch is not None:
             self._watch.cancel()
-        waiting = [future for command in self._pending for future in command.futures()]
+        waiting = [future for command in self._on_its_way for future in command.futures()]
         waiting += [call.future for call in self._unsent]
-        self._pending.clear()
+        self._on_its_way.clear()
         self._unsent.clear()
         for future in waiting:
             if not future.done():
@@ -143,19 +142,18 @@ class Pipeline(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._transport is not None and self._unsent:
-            if not self._in_flight:
+            if not self._on_its_way:
                 self._heard_at = self._loop.time()
             calls, self._unsent = self._unsent, []
             leaving = list(commands(calls))
-            self._pending += leaving
-            self._in_flight += len(leaving)
+            self._on_its_way += leaving
             self._on_batch(len(calls))
             self._transport.write(b"".join([command.packed for command in leaving]))
 
     def _check_timeout(self, overdue: float | None = None) -> None:
         # Replies come in order, so silence speaks for all that wait; one timer watches them instead of one each.
         again_s = self.timeout_s / 4
-        if self._in_flight and self._loop.time() - self._heard_at > self.timeout_s:
+        if self._on_its_way and self._loop.time() - self._heard_at > self.timeout_s:
             if overdue == self._heard_at:
                 self.close(f"none within {self.timeout_s * 1000:.0f} ms")
                 return
@@ -174,12 +172,11 @@ class Pipeline(asyncio.Protocol):
             if pushed and reply[0] != b"subscribe":
                 # After those who wait for the replies before it: a sweep counts the messages up to its own reply.
                 self._loop.call_soon(self._on_push, cast("list[Any]", reply))
-            elif self._pending:
-                self._in_flight -= 1
-                command = self._pending.popleft()
+            elif self._on_its_way:
+                command = self._on_its_way.popleft()
                 self._open -= len(command.sharing) or 1
                 command.answer(reply)
-        if not self._in_flight:
+        if not self._on_its_way:
             hurried, self._hurried = self._hurried, False
             # Who has given a lock back for others asks for it again: that is there now, and no more is to come.
             if hurried:
