@@ -14,14 +14,17 @@ from harness.redis_server import RedisServer
 from lockservice.errors import OutcomeUnknown, ShardUnavailable
 from lockservice.limits import BATCH_CALLS_MIN, GATHER_MS_MAX, QUIET_TURNS
 from lockservice.shards import gathering
+from lockservice.shards.confirmed import Confirmation, ConfirmedPipeline
 from lockservice.shards.connection import connect
 from lockservice.shards.pipeline import Pipeline, is_error
 
 
-async def open_pipeline(server: RedisServer, sizes: list[int] | None = None) -> Pipeline:
+async def open_pipeline(
+    server: RedisServer, sizes: list[int] | None = None, pipeline_type: type[Pipeline] = Pipeline
+) -> Pipeline:
     """Connects, and notes the size of each write."""
     noted = sizes if sizes is not None else []
-    pipeline = Pipeline(timeout_s=0.25, on_push=lambda _push: None, on_batch=noted.append)
+    pipeline = pipeline_type(timeout_s=0.25, on_push=lambda _push: None, on_batch=noted.append)
     await connect(server.url, pipeline)
     return pipeline
 
@@ -173,6 +176,29 @@ async def test_a_refused_subscription_takes_only_its_own_place(servers: list[Red
     pipeline.close()
     with servers[0].connect() as connection:
         connection.execute_command("ACL", "DELUSER", "deaf")
+
+
+@pytest.mark.parametrize("pipeline_type", [Pipeline, ConfirmedPipeline])
+async def test_a_call_that_has_not_left_was_not_done(
+    servers: list[RedisServer], pipeline_type: type[Pipeline]
+) -> None:
+    """When the connection breaks, only of what was sent is the outcome unknown."""
+    sizes: list[int] = []
+    pipeline = await open_pipeline(servers[0], sizes, pipeline_type)
+    if isinstance(pipeline, ConfirmedPipeline):
+        pipeline.confirm_by(Confirmation(("PING",), lambda reply: reply == b"PONG", "not at all"), lambda: None)
+    sent = pipeline.answer("ECHO", "early")
+    pipeline.hurry()
+    left = sum(sizes)
+    unsent = pipeline.answer("ECHO", "late")
+    assert sum(sizes) == left
+
+    pipeline.close()
+
+    with pytest.raises(OutcomeUnknown):
+        await sent
+    with pytest.raises(ShardUnavailable):
+        await unsent
 
 
 async def test_silence_ends_every_call(servers: list[RedisServer]) -> None:

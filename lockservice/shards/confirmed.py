@@ -9,11 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from lockservice.errors import OutcomeUnknown
+from lockservice.errors import OutcomeUnknown, ShardUnavailable
 from lockservice.guarantee import Guarantee
 from lockservice.limits import CONFIRM_SHARE
 from lockservice.shards.call import Call
-from lockservice.shards.pipeline import Pipeline, is_error
+from lockservice.shards.pipeline import Pipeline, fail, is_error
 
 _Batch = list[tuple[asyncio.Future[Any], asyncio.Future[Any]]]
 
@@ -75,11 +75,11 @@ class ConfirmedPipeline(Pipeline):
             super()._depart()
 
     def close(self, reason: str = "closed") -> None:
-        """Closes the connection; calls without a reply are told that their outcome is unknown."""
+        """Closes the connection; of calls that were sent and have no reply the outcome is unknown."""
         super().close(reason)
+        # Those of a batch that has not left: that of one on its way is told by its confirmation.
         batch, self._batch = self._batch, []
-        for _, future in batch:
-            _fail(future, f"no answer from the shard: {reason}")
+        fail([future for _, future in batch], ShardUnavailable, f"no answer from the shard: {reason}")
 
     def _flush(self) -> None:
         if self._batch and self._confirmation is not None and self._transport is not None:
@@ -100,13 +100,7 @@ class ConfirmedPipeline(Pipeline):
             if error is None and (enough or is_error(answered.result())):
                 future.set_result(answered.result())
             else:
-                _fail(future, str(error) if error else f"the shard has done it, and {confirmation.short}")
+                told = str(error) if error else f"the shard has done it, and {confirmation.short}"
+                fail([future], OutcomeUnknown, told)
         if error is None and not enough:
             self._on_short()
-
-
-def _fail(future: asyncio.Future[Any], message: str) -> None:
-    if not future.done():
-        future.set_exception(OutcomeUnknown(message))
-        # A caller that left its future behind needs no warning about it.
-        future.exception()

@@ -13,13 +13,13 @@ cannot fail apart.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import hiredis
 from redis.asyncio.connection import Connection
 
-from lockservice.errors import OutcomeUnknown, ShardUnavailable
+from lockservice.errors import LockServiceError, OutcomeUnknown, ShardUnavailable
 from lockservice.limits import BATCH_CALLS_MIN, READ_ONCE_MORE_MS, SHARD_CALLS_MAX
 from lockservice.shards.call import Call, Command, Shared, Word, commands
 from lockservice.shards.gathering import Gathering
@@ -74,7 +74,8 @@ class Pipeline(asyncio.Protocol):
         """Sends one command together with others; the future gets its reply, an error reply as a value.
 
         Raises:
-            ShardUnavailable: the connection is closed or too many calls wait for it; nothing was sent.
+            ShardUnavailable: the connection is closed or too many calls wait for it; nothing was sent. (Also from the
+                future, when it broke before the command left.)
             OutcomeUnknown: (from the future) the connection broke, or no reply came in time, after it was sent.
         """
         return self._send(Call(self._loop.create_future(), command))
@@ -117,7 +118,7 @@ class Pipeline(asyncio.Protocol):
         return self.call("SUBSCRIBE", channel)
 
     def close(self, reason: str = "closed") -> None:
-        """Closes the connection; calls without a reply are told that their outcome is unknown."""
+        """Closes the connection; of calls that were sent and have no reply the outcome is unknown."""
         if self._transport is None:
             return
         self._transport.abort()
@@ -128,15 +129,12 @@ class Pipeline(asyncio.Protocol):
             self._connection = None
         if self._watch is not None:
             self._watch.cancel()
-        waiting = [future for command in self._on_its_way for future in command.futures()]
-        waiting += [call.future for call in self._unsent]
+        sent = [future for command in self._on_its_way for future in command.futures()]
+        unsent = [call.future for call in self._unsent]
         self._on_its_way.clear()
         self._unsent.clear()
-        for future in waiting:
-            if not future.done():
-                future.set_exception(OutcomeUnknown(f"no answer from the shard: {reason}"))
-                # A caller that left its future behind needs no warning about it.
-                future.exception()
+        fail(sent, OutcomeUnknown, f"no answer from the shard: {reason}")
+        fail(unsent, ShardUnavailable, f"no answer from the shard: {reason}")
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -187,6 +185,15 @@ class Pipeline(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends the calls that wait for a reply."""
         self.close(str(exc) if exc else "the connection was closed")
+
+
+def fail(futures: Iterable[asyncio.Future[Any]], error: type[LockServiceError], message: str) -> None:
+    """Tells callers that there will be no answer."""
+    for future in futures:
+        if not future.done():
+            future.set_exception(error(message))
+            # A caller that left its future behind needs no warning about it.
+            future.exception()
 
 
 def is_error(reply: object) -> bool:
