@@ -36,7 +36,7 @@ class Connection:
     """One connection, which counts the frames that come and answers pings as it must.
 
     Attributes:
-        seen: how many frames of each kind came.
+        seen: how many frames of each kind came; answers to pings count as "pong".
         goaway: what the server said when it ended the connection.
         closed: set once the server has closed it.
     """
@@ -46,6 +46,7 @@ class Connection:
         self.seen: Counter[str] = Counter()
         self.goaway = ""
         self.closed = asyncio.Event()
+        self._heard = asyncio.Event()
         self._polite = False
 
     async def open(self, *, polite: bool = True) -> Self:
@@ -63,6 +64,7 @@ class Connection:
                 self._take(await self._frame())
         except (asyncio.IncompleteReadError, ConnectionError):
             self.closed.set()
+            self._heard.set()
 
     async def _frame(self) -> Frame:
         header = await self._reader.readexactly(_FRAME_HEADER_BYTES)
@@ -71,7 +73,9 @@ class Connection:
         return frame
 
     def _take(self, frame: Frame) -> None:
-        self.seen[type(frame).__name__] += 1
+        is_pong = isinstance(frame, PingFrame) and "ACK" in frame.flags
+        self.seen["pong" if is_pong else type(frame).__name__] += 1
+        self._heard.set()
         if isinstance(frame, GoAwayFrame):
             self.goaway = frame.additional_data.decode()
         if not self._polite:
@@ -88,6 +92,13 @@ class Connection:
     def ping(self, number: int) -> None:
         """Sends a ping."""
         self.write(PingFrame(0, opaque_data=struct.pack(">Q", _CLIENT_PINGS + number)).serialize())
+
+    async def pong(self, number: int) -> bool:
+        """Returns once the ping of a number, from 0 on, was answered; False: the server ended the connection."""
+        while self.seen["pong"] <= number and not self.closed.is_set():
+            await self._heard.wait()
+            self._heard.clear()
+        return not self.closed.is_set()
 
     def begin(self, number: int) -> None:
         """Begins the call of a number, from 0 on, and does not say what it wants."""
