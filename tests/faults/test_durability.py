@@ -101,12 +101,20 @@ async def test_a_short_confirmation_is_an_unknown_outcome(group: SentinelGroup) 
 async def test_too_few_replicas_are_refused_before_anything_is_done(server: RedisServer) -> None:
     """A primary without replicas is not usable with replicas=1, and says why."""
     async with Service([server.url], guarantees=REPLICATED) as service:
+
+        async def described() -> Any:
+            (shard,) = (await service.admin.DescribeShards(pb.DescribeShardsRequest())).shards
+            return shard
+
+        async def says_why() -> bool:
+            return "it has 0 replicas, and answers must be on 1" in (await described()).problem
+
         error = await refused(service.acquire())
-        (shard,) = (await service.admin.DescribeShards(pb.DescribeShardsRequest())).shards
+        # A machine that is busy may not have connected in time at first.
+        await until(says_why, "it says why")
+        assert (await described()).guarantee.durability == "replicas=1"
 
     assert reason_of(error) == "SHARD_UNAVAILABLE"
-    assert "it has 0 replicas, and answers must be on 1" in shard.problem
-    assert shard.guarantee.durability == "replicas=1"
 
 
 async def test_on_the_disk(server: RedisServer, kind: str) -> None:

@@ -112,9 +112,10 @@ async def service(servers: list[RedisServer]) -> AsyncIterator[ServiceProcess]:
 
 
 @pytest.mark.timeout(120)
-async def test_one_to_two_to_three_and_back_under_load(servers: list[RedisServer], service: ServiceProcess) -> None:
+async def test_one_to_two_to_three_and_back_under_load(servers: list[RedisServer]) -> None:
     """At 1,000 calls/s no call fails, p99 stays under 100 ms, and no token goes back."""
-    async with Load(service, 1_000) as load:
+    # A machine of two cores may keep Redis waiting for longer than the usual time-out.
+    async with ServiceProcess([servers[0].url], "--redis-timeout", "2s") as service, Load(service, 1_000) as load:
         for count in (2, 3, 2, 1):
             said = await reshard(servers[:count])
             assert "done:" in said, said

@@ -28,7 +28,7 @@ export class Resource {
     this.problem = make('p', {class: 'problem'});
     this.waiters = make('ol', {class: 'waiters', 'aria-label': 'Who waits, in the order of their turn'});
     this.more = make('p', {class: 'quiet'});
-    this.button = make('button', {type: 'button', class: 'danger'}, 'Force release…');
+    this.button = make('button', {type: 'button', class: 'danger', hidden: ''}, 'Force release…');
     this.button.addEventListener('click', () => this.confirm());
     return [make('div', {class: 'heading'}, this.title, this.close), this.problem, this.facts, this.waiters, this.more, this.button];
   }
@@ -39,6 +39,8 @@ export class Resource {
     this.title.replaceChildren(foreign(name));
     this.facts.replaceChildren();
     this.waiters.replaceChildren();
+    // Until its lease has been seen there is none to take away, least of all that of the resource before.
+    this.button.hidden = true;
     this.section.hidden = false;
     this.title.focus();
     await this.refresh();
