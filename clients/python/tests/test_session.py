@@ -196,7 +196,7 @@ async def test_more_than_a_stream_takes_wait_in_order(
     session_client: Client, proxy: Any, resource: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Callers beyond the limit of open operations wait their turn and are not refused."""
-    monkeypatch.setattr("lockservice_client.stream.OPEN_MAX", 7)
+    monkeypatch.setattr("lockservice_client.pending.OPEN_MAX", 7)
     most, order = await _most_open(session_client, proxy, resource)
     assert most == 7
     assert order == sorted(order)

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from lockservice_client import Client, LeaseLost, ServiceError
+from lockservice_client.session import Session
 from lockservice_client.stream import Stream
 
 PassOn = Callable[[], Awaitable[bytes]]
@@ -137,7 +138,7 @@ async def test_a_call_without_an_answer_ends_in_time(session_client: Client, pro
 
 async def _kept_beside_waiters(session_client: Client, resource: str, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Says whether a lease can be renewed and released while as many acquires as a stream takes wait for it."""
-    monkeypatch.setattr("lockservice_client.stream.OPEN_MAX", 5)
+    monkeypatch.setattr("lockservice_client.pending.OPEN_MAX", 5)
     held = (await session_client.acquire(resource, ttl=30)).grant
     assert held is not None
     waiting = [asyncio.create_task(session_client.acquire(resource, wait=20)) for _ in range(8)]
@@ -165,7 +166,7 @@ async def test_s07_without_that_room_they_would_wait_for_each_other(
     session_client: Client, resource: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same check catches a client that treats all operations alike."""
-    monkeypatch.setattr("lockservice_client.stream.KEEPING_MAX", 0)
+    monkeypatch.setattr("lockservice_client.pending.KEEPING_MAX", 0)
     assert not await _kept_beside_waiters(session_client, resource, monkeypatch)
 
 
@@ -216,3 +217,56 @@ async def test_staying_on_a_silent_stream_would_lose_it(
     """The same check catches a client that stays on its stream."""
     monkeypatch.setattr(Stream, "is_silent", lambda *_: False)
     assert await _lost_at_a_frozen_replica(session_client, proxy, resource)
+
+
+async def _asked_again_for_a_late_renewal(client: Client, proxy: Any, resource: str) -> int:
+    """Returns how often somebody who waits has asked, beside a renewal on the same stream that is not answered."""
+    held = (await client.acquire(resource, ttl=30)).grant
+    assert held is not None
+
+    async def fault(method: str, context: Any, pass_on: PassOn) -> bytes:
+        if method == "Renew" and context.session is first:
+            await asyncio.sleep(30)
+        return await pass_on()
+
+    first = proxy.live[-1]
+    proxy.fault = fault
+    waiting = asyncio.create_task(client.acquire(resource, wait=20))
+    while len(proxy.requests("Acquire")) < 2:
+        await asyncio.sleep(0.01)
+    with pytest.raises(ServiceError, match="DEADLINE_EXCEEDED"):
+        await client.renew(resource, held.lease_id, timeout=0.2)
+    assert await client.renew(resource, held.lease_id, timeout=2)
+    assert proxy.streams == 2
+    assert await client.release(resource, held.lease_id)
+    assert (await waiting).outcome == "granted"
+    return len(proxy.requests("Acquire")) - 1
+
+
+async def test_a_late_renewal_takes_no_waiter_along(session_client: Client, proxy: Any, resource: str) -> None:
+    """It goes on over another stream, and who waits on the first stays there."""
+    assert await _asked_again_for_a_late_renewal(session_client, proxy, resource) == 1
+
+
+async def test_leaving_the_stream_would_ask_for_all_again(
+    session_client: Client, proxy: Any, resource: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same count catches a client that ends a silent stream whatever is open on it."""
+    go_elsewhere = Session._go_elsewhere
+    monkeypatch.setattr(
+        Session, "_go_elsewhere", lambda session, stream, **_: go_elsewhere(session, stream, waited=True)
+    )
+    assert await _asked_again_for_a_late_renewal(session_client, proxy, resource) == 2
+
+
+async def test_releases_leave_before_acquires_and_in_order(session_client: Client, proxy: Any, resource: str) -> None:
+    """What is asked for in one moment is sent releases first, each kind as it was asked for."""
+
+    async def call(number: int) -> None:
+        name = f"{resource}:{number}"
+        await (session_client.acquire(name) if number % 2 else session_client.release(name, "no lease"))
+
+    await asyncio.gather(*(call(number) for number in range(20)))
+    sent = [operation for frame in proxy.frames for operation in frame.operations]
+    names = [getattr(operation, operation.WhichOneof("kind")).resource for operation in sent]
+    assert names == [f"{resource}:{number}" for number in (*range(0, 20, 2), *range(1, 20, 2))]

@@ -12,9 +12,9 @@ import grpc
 
 from lockservice_client._stubs import lockservice_pb2 as pb
 from lockservice_client.errors import NoSessions, ServiceError, Unavailable, closed_error, service_error
+from lockservice_client.pending import Pending
 from lockservice_client.retry import SERVICE_CONFIG, pauses
 from lockservice_client.session import Session
-from lockservice_client.stream import Pending
 from lockservice_client.tracing import traceparent
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"

@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any, Final
 
@@ -18,7 +17,8 @@ from lockservice_client.errors import (
     stream_error,
     unknown_error,
 )
-from lockservice_client.stream import MAY_WAIT, Pending, Stream
+from lockservice_client.pending import Pending, Unsent
+from lockservice_client.stream import Stream
 
 _LOOK_PAUSE_S: Final = 0.01
 _GIVE_BACK_S: Final = 5.0
@@ -40,7 +40,7 @@ class Session:
     """
 
     def __init__(self, start: Callable[[], Any], address: str, *, stream_age: float) -> None:
-        self.unsent: OrderedDict[int, Pending] = OrderedDict()
+        self.unsent = Unsent()
         self._start = start
         self._address = address
         self._stream_age = stream_age
@@ -81,7 +81,7 @@ class Session:
         """Gives up what waits, lets the rest come through for up to a second, and ends the streams."""
         self._closed = True
         for pending in self._awaited():
-            if pending.kind in MAY_WAIT:
+            if pending.waits:
                 pending.future.set_result(closed_error())
                 self._withdraw(pending)
         with contextlib.suppress(TimeoutError):
@@ -93,7 +93,7 @@ class Session:
         for stream in tuple(self._streams):
             self._drop(stream, closed_error)
             await stream.finished()
-        self._fail(self.unsent, closed_error)
+        self._fail(self.unsent.take_all(), closed_error)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -120,22 +120,19 @@ class Session:
         if stream not in self._streams:
             return
         self._streams.discard(stream)
-        self._fail(stream.open, lambda: self._fault(error))
+        self._fail(stream.take(), lambda: self._fault(error))
         if stream is self._stream:
             self._stream = None
             if error is None and stream.heard_at:
                 # A replica may end a stream for its age. What was not sent has lost nothing.
                 self._wake_if_unsent()
             else:
-                self._fail(self.unsent, lambda: self._fault(error))
+                self._fail(self.unsent.take_all(), lambda: self._fault(error))
         self._tell_empty()
 
     def _pend(self, pending: Pending) -> None:
         pending.number = self._last_number = self._last_number + 1
-        self.unsent[pending.number] = pending
-        if pending.kind not in MAY_WAIT:
-            # Others wait for a release, and a renewal must not come too late.
-            self.unsent.move_to_end(pending.number, last=False)
+        self.unsent.add(pending)
         if pending.due < self._look_at:
             self._set_timer(pending.due)
 
@@ -156,7 +153,7 @@ class Session:
 
     def _withdraw(self, pending: Pending) -> None:
         """Sees to an operation whose caller has gone: its result may still come."""
-        if self.unsent.pop(pending.number, None) is None and pending.kind in MAY_WAIT:
+        if not self.unsent.withdraw(pending) and pending.waits:
             for stream in self._streams:
                 stream.cancel(pending.number)
 
@@ -181,13 +178,25 @@ class Session:
         if stream is self._stream:
             self._stream = None
         stream.drop()
-        self._fail(stream.open, fault)
+        self._fail(stream.take(), fault)
 
-    def _fail(self, lost: dict[int, Pending], fault: Callable[[], ServiceError]) -> None:
-        for pending in lost.values():
+    def _go_elsewhere(self, stream: Stream, *, waited: bool) -> None:
+        """Leaves a stream on which nothing came until an operation was out of time; waited: one that may wait.
+
+        A frozen replica would hold up every repetition: the next stream may lead to another. But a renewal is soon
+        out of time, where a replica may only be slow, and thousands that wait there would be asked again for it: they
+        stay until one of them is out of time.
+        """
+        if waited or not any(pending.waits for pending in stream.open.values()):
+            self._drop(stream, lambda: stream_error(None, self._address))
+        else:
+            self._fail(stream.take_keeping(), lambda: stream_error(None, self._address))
+            self._retire(stream)
+
+    def _fail(self, lost: Iterable[Pending], fault: Callable[[], ServiceError]) -> None:
+        for pending in lost:
             if not pending.future.done():
                 pending.future.set_result(fault())
-        lost.clear()
 
     def _fault(self, error: BaseException | None) -> ServiceError:
         if isinstance(error, asyncio.CancelledError) and self._closed:
@@ -195,7 +204,7 @@ class Session:
         return stream_error(error, self._address)
 
     def _awaited(self) -> list[Pending]:
-        everything = chain(self.unsent.values(), *(stream.open.values() for stream in self._streams))
+        everything = chain(self.unsent, *(stream.open.values() for stream in self._streams))
         return [pending for pending in everything if not pending.future.done()]
 
     async def _emptied(self) -> None:
@@ -220,17 +229,18 @@ class Session:
         """Ends what has run out of time, and leaves a stream on which nothing comes."""
         self._look_at = _NEVER
         now, next_due = time.monotonic(), _NEVER
-        silent: set[Stream] = set()
+        silent: dict[Stream, bool] = {}
         for pending in self._awaited():
             if pending.due > now:
                 next_due = min(next_due, pending.due)
                 continue
             pending.future.set_result(late_error())
-            silent.update(stream for stream in self._streams if stream.is_silent(pending))
+            for stream in self._streams:
+                if stream.is_silent(pending):
+                    silent[stream] = silent.get(stream, False) or pending.waits
             self._withdraw(pending)
-        for stream in silent:
-            # A frozen replica would hold up every repetition: the next stream may lead to another.
-            self._drop(stream, lambda: stream_error(None, self._address))
+        for stream, waited in silent.items():
+            self._go_elsewhere(stream, waited=waited)
         self._wake_if_unsent()
         if next_due < _NEVER:
             self._set_timer(max(next_due, now + _LOOK_PAUSE_S))

@@ -2,74 +2,24 @@
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import grpc
 
 from lockservice_client._stubs import lockservice_pb2 as pb
-from lockservice_client.tracing import traceparent
+from lockservice_client.pending import Pending, Unsent
 
 OPERATIONS_PER_FRAME_MAX: Final = 1_000
 # gRPC refuses a message of 4 MiB unless it is told otherwise.
 FRAME_BYTES_MAX: Final = 1 << 20
-# The service refuses more than 10,000 on one stream, and counts an operation until its answer has left. The rest is
-# for what keeps or ends a lease, or those that wait for it would fill the stream for good.
-OPEN_MAX: Final = 9_000
-KEEPING_MAX: Final = 500
-# Kinds of operations that may be open for long.
-MAY_WAIT: Final = ("acquire", "dedupe")
-
-
-class Pending:
-    """An operation that waits to be sent or answered.
-
-    Args:
-        kind: its field in pb.Operation.
-        request: its message.
-        size: of the message, in bytes.
-        limit: seconds for it from now on.
-        gives_back: whether a grant that comes when the caller has gone is given back.
-
-    Attributes:
-        number: its id in the session.
-        traceparent: where it belongs in a trace of its caller; empty: in none.
-        due: when its time is over, on time.monotonic().
-        sent_at: when it was put into a frame, on time.monotonic(); 0 before.
-        future: its response or, as a result too, the exception that it ends in. Done: nobody awaits it any more.
-    """
-
-    __slots__ = (
-        "due",
-        "future",
-        "gives_back",
-        "kind",
-        "limit",
-        "number",
-        "request",
-        "sent_at",
-        "size",
-        "traceparent",
-    )
-
-    def __init__(self, kind: str, request: Any, *, size: int, limit: float, gives_back: bool = False) -> None:
-        self.number = 0
-        self.kind = kind
-        self.request = request
-        self.size = size
-        self.limit = limit
-        self.due = time.monotonic() + limit
-        self.gives_back = gives_back
-        self.sent_at = 0.0
-        self.traceparent = traceparent()
-        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 
 class Source(Protocol):
     """Where a stream gets operations from, and what it tells."""
 
-    unsent: OrderedDict[int, Pending]
+    unsent: Unsent
 
     def answered(self, stream: "Stream", pending: Pending, result: pb.OperationResult) -> None:
         """Takes the result of an operation that is no longer open."""
@@ -134,6 +84,19 @@ class Stream:
         """Says whether nothing has come since an operation was sent, which has run out of time here."""
         return pending.number in self.open and self.heard_at < pending.sent_at <= pending.due - pending.limit / 2
 
+    def take(self) -> list[Pending]:
+        """Takes what is open away from it: answers to that are heard no more."""
+        taken = list(self.open.values())
+        self.open.clear()
+        return taken
+
+    def take_keeping(self) -> list[Pending]:
+        """Takes what keeps or ends a lease or a claim away from it, and leaves it what waits."""
+        taken = [pending for pending in self.open.values() if not pending.waits]
+        for pending in taken:
+            del self.open[pending.number]
+        return taken
+
     async def finished(self) -> None:
         """Waits for its end."""
         await asyncio.wait((self._writer, self._reader))
@@ -147,11 +110,10 @@ class Stream:
         if self._retired:
             return frame if count else None
         unsent, sent, now = self._source.unsent, self.open, time.monotonic()
-        while unsent and count < OPERATIONS_PER_FRAME_MAX and size < FRAME_BYTES_MAX:
-            number, pending = next(iter(unsent.items()))
-            if len(sent) >= OPEN_MAX + (0 if pending.kind in MAY_WAIT else KEEPING_MAX):
+        while count < OPERATIONS_PER_FRAME_MAX and size < FRAME_BYTES_MAX:
+            pending = unsent.take(len(sent))
+            if pending is None:
                 break
-            del unsent[number]
             if pending.future.done():
                 # Its caller was cancelled in this turn.
                 continue
