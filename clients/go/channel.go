@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -124,21 +125,30 @@ type how struct {
 	givesBack bool
 }
 
-// calls are those of one connection, which travel in a session where the service has them. A call that is unavailable,
-// or whose answer was lost, is repeated as it is: its ids make that safe. Nothing else is ever repeated.
+// calls travel in a session where the service has them. A call that is unavailable, or whose answer was lost, is repeated
+// as it is: its ids make that safe. Nothing else is ever repeated.
 type calls struct {
-	target  *target
-	conn    *grpc.ClientConn
-	stub    pb.LockServiceClient
-	session *session
+	target *target
+	// asking carries the session, and calls of their own that may wait. Those count as streams of theirs, and a proxy or
+	// a server that allows few would keep the releases back that they wait for. So calls of their own that keep or end a
+	// lease go over keeping, which connects at the first of them.
+	asking, keeping *grpc.ClientConn
+	session         *session
+	// sessionless: the service has said that it knows no sessions. Another attempt would stand behind calls that wait.
+	sessionless atomic.Bool
 }
 
 func newCalls(t *target, s *settings) (*calls, error) {
-	conn, err := grpc.NewClient(t.address, t.options...)
+	asking, err := grpc.NewClient(t.address, t.options...)
 	if err != nil {
 		return nil, err
 	}
-	made := &calls{target: t, conn: conn, stub: pb.NewLockServiceClient(conn)}
+	keeping, err := grpc.NewClient(t.address, t.options...)
+	if err != nil {
+		_ = asking.Close()
+		return nil, err
+	}
+	made := &calls{target: t, asking: asking, keeping: keeping}
 	if !s.unary {
 		made.session = newSession(made.start, t.address, s.streamAge)
 	}
@@ -146,15 +156,15 @@ func newCalls(t *target, s *settings) (*calls, error) {
 }
 
 func (c *calls) start(ctx context.Context) (grpc.BidiStreamingClient[pb.SessionRequest, pb.SessionResponse], error) {
-	return c.stub.Session(metadata.NewOutgoingContext(ctx, c.target.header))
+	return pb.NewLockServiceClient(c.asking).Session(metadata.NewOutgoingContext(ctx, c.target.header))
 }
 
 // call returns the response, and when the request that it answers left.
 func (c *calls) call(ctx context.Context, op operation, h how) (proto.Message, time.Time, error) {
 	began := time.Now()
 	sent, left, pausing := began, h.wait, retries.pauses()
-	unary := c.session == nil || proto.Size(op.request()) > operationBytesMax
 	for {
+		unary := c.session == nil || c.sessionless.Load() || proto.Size(op.request()) > operationBytesMax
 		limit := h.timeout
 		if h.wait > 0 {
 			limit = left + waitMargin
@@ -164,7 +174,7 @@ func (c *calls) call(ctx context.Context, op operation, h how) (proto.Message, t
 		if unary {
 			answer, err = c.unary(ctx, op, limit)
 		} else if answer, err = c.session.call(ctx, op, limit, h.givesBack); errors.Is(err, errNoSessions) {
-			unary = true
+			c.sessionless.Store(true)
 			continue
 		}
 		if err == nil || !errors.Is(err, ErrUnavailable) {
@@ -192,7 +202,11 @@ func (c *calls) call(ctx context.Context, op operation, h how) (proto.Message, t
 func (c *calls) unary(ctx context.Context, op operation, limit time.Duration) (proto.Message, error) {
 	limited, cancel := context.WithTimeout(metadata.NewOutgoingContext(ctx, c.target.header), limit)
 	defer cancel()
-	answer, err := op.unary(limited, c.stub)
+	conn := c.keeping
+	if op.waits() {
+		conn = c.asking
+	}
+	answer, err := op.unary(limited, pb.NewLockServiceClient(conn))
 	switch {
 	case err == nil:
 		return answer, nil
@@ -208,7 +222,8 @@ func (c *calls) close() {
 	if c.session != nil {
 		c.session.close()
 	}
-	_ = c.conn.Close()
+	_ = c.asking.Close()
+	_ = c.keeping.Close()
 }
 
 func sleep(ctx context.Context, span time.Duration) error {

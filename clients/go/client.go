@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,8 +29,7 @@ const (
 // has left the queue, and what was granted at that moment is given back, unless the caller named the request.
 type Client struct {
 	settings *settings
-	// Renewals and releases have a connection of their own: behind many waiting acquires they could come too late.
-	asking, keeping *calls
+	calls    *calls
 	// 96 random bits tell clients apart, and a count the requests of one.
 	requestPrefix string
 	requestCount  atomic.Uint64
@@ -52,37 +50,23 @@ func New(options ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	asking, err := newCalls(t, s)
-	if err != nil {
-		return nil, err
-	}
-	keeping, err := newCalls(t, s)
+	calls, err := newCalls(t, s)
 	if err != nil {
 		return nil, err
 	}
 	var prefix [12]byte
 	_, _ = rand.Read(prefix[:])
-	return &Client{settings: s, asking: asking, keeping: keeping, requestPrefix: hex.EncodeToString(prefix[:])}, nil
+	return &Client{settings: s, calls: calls, requestPrefix: hex.EncodeToString(prefix[:])}, nil
 }
 
 // Address is how the service is reached.
-func (c *Client) Address() string { return c.asking.target.address }
+func (c *Client) Address() string { return c.calls.target.address }
 
 // Owner is who holds leases, for people and tools.
 func (c *Client) Owner() string { return c.settings.owner }
 
 // Close closes the connections once releases on their way are through. Leases still held run out by themselves.
-func (c *Client) Close() {
-	var both sync.WaitGroup
-	for _, each := range []*calls{c.asking, c.keeping} {
-		both.Add(1)
-		go func() {
-			defer both.Done()
-			each.close()
-		}()
-	}
-	both.Wait()
-}
+func (c *Client) Close() { c.calls.close() }
 
 func (c *Client) requestID(a *asked) string {
 	if a.requestID != nil {
@@ -100,7 +84,7 @@ func (c *Client) acquire(ctx context.Context, resource string, a *asked) (*Lease
 	op := operation{&pb.Operation{Kind: &pb.Operation_Acquire{Acquire: request}}}
 	// Who has named a request may come back for its grant; to another nobody can.
 	h := how{timeout: callTimeout, retryFor: c.settings.retryFor, wait: a.wait, givesBack: a.requestID == nil}
-	got, sent, err := c.asking.call(ctx, op, h)
+	got, sent, err := c.calls.call(ctx, op, h)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +129,7 @@ func refusal(resource string, answer *pb.AcquireResponse, completed int64) error
 func (c *Client) renew(ctx context.Context, resource, id string, timeout, retryFor time.Duration) (bool, error) {
 	request := &pb.RenewRequest{Resource: resource, LeaseId: id}
 	op := operation{&pb.Operation{Kind: &pb.Operation_Renew{Renew: request}}}
-	got, _, err := c.keeping.call(ctx, op, how{timeout: timeout, retryFor: retryFor})
+	got, _, err := c.calls.call(ctx, op, how{timeout: timeout, retryFor: retryFor})
 	if err != nil {
 		return false, err
 	}
@@ -157,7 +141,7 @@ func (c *Client) release(
 ) (bool, error) {
 	request := &pb.ReleaseRequest{Resource: resource, LeaseId: id, Disposition: disposition(done), Hold: span(hold)}
 	op := operation{&pb.Operation{Kind: &pb.Operation_Release{Release: request}}}
-	got, _, err := c.keeping.call(ctx, op, c.within(within))
+	got, _, err := c.calls.call(ctx, op, c.within(within))
 	if err != nil {
 		return false, err
 	}
@@ -173,7 +157,7 @@ func (c *Client) dedupe(
 	}
 	op := operation{&pb.Operation{Kind: &pb.Operation_Dedupe{Dedupe: request}}}
 	h := how{timeout: callTimeout, retryFor: c.settings.retryFor, wait: a.wait, givesBack: a.requestID == nil}
-	got, sent, err := c.asking.call(ctx, op, h)
+	got, sent, err := c.calls.call(ctx, op, h)
 	if err != nil {
 		return nil, sent, err
 	}
@@ -183,7 +167,7 @@ func (c *Client) dedupe(
 func (c *Client) renewClaim(ctx context.Context, key, id string, timeout, retryFor time.Duration) (bool, error) {
 	request := &pb.RenewClaimRequest{Key: key, ClaimId: id}
 	op := operation{&pb.Operation{Kind: &pb.Operation_RenewClaim{RenewClaim: request}}}
-	got, _, err := c.keeping.call(ctx, op, how{timeout: timeout, retryFor: retryFor})
+	got, _, err := c.calls.call(ctx, op, how{timeout: timeout, retryFor: retryFor})
 	if err != nil {
 		return false, err
 	}
@@ -196,7 +180,7 @@ func (c *Client) settle(ctx context.Context, claim *Claim, done bool, within tim
 		request.Result = claim.Result
 	}
 	op := operation{&pb.Operation{Kind: &pb.Operation_Settle{Settle: request}}}
-	got, _, err := c.keeping.call(ctx, op, c.within(within))
+	got, _, err := c.calls.call(ctx, op, c.within(within))
 	if err != nil {
 		return false, err
 	}

@@ -30,7 +30,7 @@ func (s *session) close() {
 		ending = append(ending, stream)
 		s.drop(stream, closedError)
 	}
-	for _, p := range s.unsent {
+	for p := range s.unsent.all {
 		p.settle(nil, closedError())
 	}
 	s.mu.Unlock()
@@ -48,6 +48,24 @@ func (s *session) retire(stream *stream) {
 	}
 }
 
+// goElsewhere leaves a stream on which nothing came until an operation was out of time. A frozen replica would hold up
+// every repetition: the next stream may lead to another. But a renewal is soon out of time, where a replica may only be
+// slow, and thousands that wait there would be asked again for it: they stay until one of them is out of time.
+func (s *session) goElsewhere(stream *stream, late *pending) {
+	fault := func() error { return streamError(nil, s.address) }
+	if late.op.waits() || !stream.hasWaiting() {
+		s.drop(stream, fault)
+		return
+	}
+	for number, p := range stream.open {
+		if !p.op.waits() {
+			p.settle(nil, fault())
+			delete(stream.open, number)
+		}
+	}
+	s.retire(stream)
+}
+
 // ended fails what was open, so that it is repeated on the next stream.
 func (s *session) ended(stream *stream, err error) {
 	s.mu.Lock()
@@ -62,10 +80,10 @@ func (s *session) ended(stream *stream, err error) {
 		// A replica may end a stream for its age. What was not sent has lost nothing.
 		s.goOn()
 	} else if current {
-		for _, p := range s.unsent {
+		for p := range s.unsent.all {
 			p.settle(nil, fault())
 		}
-		s.unsent = nil
+		s.unsent = queue{}
 	}
 	s.tellEmpty()
 }
@@ -92,7 +110,7 @@ func (s *session) forget(stream *stream, fault func() error) {
 
 // goOn opens the next stream if something waits to be sent.
 func (s *session) goOn() {
-	if len(s.unsent) > 0 && s.stream == nil {
+	if s.unsent.count() > 0 && s.stream == nil {
 		s.open()
 		s.stream.rouse()
 	}
@@ -100,7 +118,7 @@ func (s *session) goOn() {
 
 func (s *session) awaited() []*pending {
 	var found []*pending
-	for _, p := range s.unsent {
+	for p := range s.unsent.all {
 		if !p.over {
 			found = append(found, p)
 		}
@@ -120,7 +138,7 @@ func (s *session) tellEmpty() {
 	if s.emptied == nil {
 		return
 	}
-	for _, p := range s.unsent {
+	for p := range s.unsent.all {
 		if !p.over {
 			return
 		}

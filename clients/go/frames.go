@@ -12,12 +12,12 @@ import (
 
 const giveBackWithin = 5 * time.Second
 
-// gather lets the goroutines that can run come first, for as long as they add to what waits to be sent. A call on its own
+// gather lets the goroutines that can run come first, for as long as they add to what may be sent. A call on its own
 // finds nobody to wait for.
-func (s *session) gather() {
+func (s *session) gather(stream *stream) {
 	for before := -1; ; {
 		s.mu.Lock()
-		count := len(s.unsent)
+		count := s.unsent.ready(len(stream.open))
 		s.mu.Unlock()
 		if count == before || count >= operationsPerFrameMax {
 			return
@@ -40,14 +40,16 @@ func (s *session) fill(stream *stream) (operations []*pb.Operation, closing bool
 		return operations, len(operations) == 0 && (stream.noMore || len(stream.open) == 0)
 	}
 	size, now := 0, time.Now()
-	for len(s.unsent) > 0 && len(operations) < operationsPerFrameMax && len(stream.open) < openMax && size < frameBytesMax {
-		p := s.unsent[0]
-		s.unsent = s.unsent[1:]
+	for len(operations) < operationsPerFrameMax && size < frameBytesMax {
+		p := s.unsent.next(len(stream.open))
+		if p == nil {
+			break
+		}
 		if p.over {
 			continue
 		}
 		s.last++
-		p.op.wire.Id = s.last
+		p.number, p.op.wire.Id = s.last, s.last
 		p.sent = now
 		stream.open[s.last] = p
 		size += proto.Size(p.op.wire)
@@ -69,7 +71,7 @@ func (s *session) take(stream *stream, frame *pb.SessionResponse) {
 		delete(stream.open, result.GetId())
 		s.answer(stream, p, result)
 	}
-	if stream.retired || len(s.unsent) > 0 {
+	if stream.retired || s.unsent.count() > 0 {
 		stream.rouse()
 	}
 	s.tellEmpty()

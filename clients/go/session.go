@@ -20,7 +20,7 @@ type session struct {
 	age     time.Duration
 
 	mu     sync.Mutex
-	unsent []*pending
+	unsent queue
 	stream *stream
 	// One that is too old, or of a draining replica, gets nothing new, but still answers.
 	streams map[*stream]bool
@@ -84,12 +84,9 @@ func (s *session) tooLate(p *pending) {
 	}
 	p.settle(nil, lateError())
 	for stream := range s.streams {
-		for number, open := range stream.open {
-			if open == p && stream.isSilent(number, p) {
-				// A frozen replica would hold up every repetition: the next stream may lead to another.
-				s.drop(stream, func() error { return streamError(nil, s.address) })
-				return
-			}
+		if stream.isSilent(p) {
+			s.goElsewhere(stream, p)
+			return
 		}
 	}
 	s.withdraw(p)
@@ -97,7 +94,7 @@ func (s *session) tooLate(p *pending) {
 
 // pend has an operation sent; the lock is held, as in all that follows.
 func (s *session) pend(p *pending) {
-	s.unsent = append(s.unsent, p)
+	s.unsent.add(p)
 	if s.stream != nil && !time.Now().Before(s.stream.moves) {
 		s.stream.retired = true
 		s.stream.rouse()
@@ -125,11 +122,9 @@ func (s *session) withdraw(p *pending) {
 		return
 	}
 	for stream := range s.streams {
-		for number, open := range stream.open {
-			if open == p {
-				stream.cancels = append(stream.cancels, number)
-				stream.rouse()
-			}
+		if stream.open[p.number] == p {
+			stream.cancels = append(stream.cancels, p.number)
+			stream.rouse()
 		}
 	}
 }

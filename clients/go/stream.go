@@ -16,8 +16,6 @@ const (
 	operationsPerFrameMax = 1_000
 	// gRPC refuses a message of 4 MiB unless it is told otherwise.
 	frameBytesMax = 1 << 20
-	// The service refuses more than 10,000 on one stream, and counts an operation until its answer has left.
-	openMax = 9_000
 )
 
 type wireStream = grpc.BidiStreamingClient[pb.SessionRequest, pb.SessionResponse]
@@ -31,6 +29,7 @@ type outcome struct {
 // pending is an operation that waits to be sent or answered. The session's lock guards it.
 type pending struct {
 	op        operation
+	number    uint64 // its id in the session; 0: it was not sent
 	limit     time.Duration
 	due       time.Time
 	sent      time.Time // zero: not yet
@@ -75,8 +74,17 @@ func (s *stream) rouse() {
 }
 
 // isSilent says whether nothing has come since an operation was sent, which has run out of time here.
-func (s *stream) isSilent(number uint64, p *pending) bool {
-	return s.open[number] == p && s.heard.Before(p.sent) && !p.sent.After(p.due.Add(-p.limit/2))
+func (s *stream) isSilent(p *pending) bool {
+	return s.open[p.number] == p && s.heard.Before(p.sent) && !p.sent.After(p.due.Add(-p.limit/2))
+}
+
+func (s *stream) hasWaiting() bool {
+	for _, p := range s.open {
+		if p.op.waits() {
+			return true
+		}
+	}
+	return false
 }
 
 // run carries operations until the stream ends.
@@ -121,7 +129,7 @@ func (s *stream) write(wire wireStream) {
 		select {
 		case <-s.wake:
 			// Whoever else is about to ask shares the message: one costs far more than what is in it.
-			s.session.gather()
+			s.session.gather(s)
 		case <-s.ctx.Done():
 			return
 		}

@@ -34,10 +34,17 @@ func TestS06Renewal(t *testing.T) {
 
 func TestS07AReleaseBesideManyWaiters(t *testing.T) {
 	address := common(t).address()
-	stub, far := admin(t, address), between(t, address)
-	for _, options := range [][]lockservice.Option{{}, {lockservice.Unary()}} {
-		client := connect(t, append(options, lockservice.Address(far.Address))...)
-		resource := fresh()
+	stub := admin(t, address)
+	for _, how := range []string{"in a session", "unary", "without sessions"} {
+		far, resource := between(t, address), fresh()
+		options := []lockservice.Option{lockservice.Address(far.Address)}
+		switch how {
+		case "unary":
+			options = append(options, lockservice.Unary())
+		case "without sessions":
+			far.fault(t, "no_sessions", "Session", 1)
+		}
+		client := connect(t, options...)
 		lease := must(client.Acquire(ctx, resource))(t)
 		var all sync.WaitGroup
 		for range 200 {
@@ -53,7 +60,7 @@ func TestS07AReleaseBesideManyWaiters(t *testing.T) {
 		until(t, "they wait", 5*time.Second, func() bool { return queueLength(t, stub, resource) >= 90 })
 		began := time.Now()
 		if err := lease.Done(ctx); err != nil || time.Since(began) > time.Second {
-			t.Fatal(err, time.Since(began))
+			t.Fatal(how, err, time.Since(began))
 		}
 		all.Wait()
 	}

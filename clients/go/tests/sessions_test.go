@@ -106,7 +106,7 @@ func TestS35AnOldStream(t *testing.T) {
 	if err := <-told; err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the first has ended", 5*time.Second, func() bool { return far.seen(t).OpenStreams == 2 })
+	until(t, "the first has ended", 5*time.Second, func() bool { return far.seen(t).OpenStreams == 1 })
 }
 
 func TestS36TheEnvironment(t *testing.T) {
