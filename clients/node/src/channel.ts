@@ -12,9 +12,9 @@ import {
 import { callError, closedError, NoSessions, Unavailable } from "./errors.js";
 import { LockServiceClient } from "./generated/lockservice/v1/lockservice.js";
 import { type ClientOptions, toDuration } from "./options.js";
+import { type Kind, MAY_WAIT } from "./pending.js";
 import { pauses, SERVICE_CONFIG } from "./retry.js";
 import { Session } from "./session.js";
-import type { Kind } from "./stream.js";
 
 export const DEFAULT_ADDRESS = "127.0.0.1:50051";
 // A waiting call is answered when its wait is over; this is for the way.
@@ -55,7 +55,7 @@ export class Target {
     this.credentials = tls ? credentials.createSsl(read(ca), read(key), read(cert)) : credentials.createInsecure();
   }
 
-  /** Opens a channel with a connection of its own. */
+  /** Makes a channel with a connection of its own, which is opened for its first call. */
   open(): LockServiceClient {
     return new LockServiceClient(this.address, this.credentials, CHANNEL_OPTIONS);
   }
@@ -84,11 +84,14 @@ export interface How {
 }
 
 /**
- * The calls of one channel, which travel in a session where the service has them. A call that is unavailable, or whose
+ * The calls of a client, which travel in a session where the service has them. A call that is unavailable, or whose
  * answer was lost, is repeated as it is: its ids make that safe. Nothing else is ever repeated.
  */
 export class Calls {
   private readonly stub: LockServiceClient;
+  // For what keeps or ends a lease without a session: calls that wait count as streams of their connection, and a proxy
+  // or a server that allows few would keep the releases back that they wait for.
+  private readonly apart: LockServiceClient;
   private session: Session | undefined;
   private closed = false;
 
@@ -97,6 +100,7 @@ export class Calls {
     { unary, streamAge }: { unary: boolean; streamAge: number },
   ) {
     this.stub = target.open();
+    this.apart = target.open();
     const start = () => this.stub.session(target.metadata);
     this.session = unary ? undefined : new Session(start, target.address, streamAge);
   }
@@ -144,15 +148,17 @@ export class Calls {
     }
   }
 
-  /** Closes the channel, once what is on its way in the session is through, or a second later. */
+  /** Closes the connections, once what is on its way in the session is through, or a second later. */
   async close(): Promise<void> {
     this.closed = true;
     await this.session?.close();
     this.stub.close();
+    this.apart.close();
   }
 
   private unary(kind: Kind, request: unknown, limit: number, signal: AbortSignal | undefined): Promise<unknown> {
     if (this.closed) return Promise.reject(closedError());
+    const stub = MAY_WAIT.has(kind) ? this.stub : this.apart;
     return new Promise((resolve, reject) => {
       const leave = () => {
         call.cancel();
@@ -165,7 +171,7 @@ export class Calls {
       };
       const options = { deadline: Date.now() + limit };
       // biome-ignore lint/suspicious/noExplicitAny: each kind has messages of its own
-      const call = (this.stub as any)[kind](request, this.target.metadata, options, answered);
+      const call = (stub as any)[kind](request, this.target.metadata, options, answered);
       signal?.addEventListener("abort", leave, { once: true });
     });
   }

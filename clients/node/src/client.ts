@@ -37,9 +37,7 @@ export class Client implements AsyncDisposable {
   readonly address: string;
   readonly owner: string;
   readonly retryFor: number;
-  // Renewals and releases have a connection of their own: behind many waiting acquires they could come too late.
-  private readonly asking: Calls;
-  private readonly keeping: Calls;
+  private readonly calls: Calls;
   // 96 random bits tell clients apart, and a count the requests of one.
   private readonly requestPrefix = randomBytes(12).toString("hex");
   private requestCount = 0;
@@ -51,13 +49,12 @@ export class Client implements AsyncDisposable {
     this.address = target.address;
     this.owner = options.owner ?? `${hostname()}:${process.pid}`;
     this.retryFor = options.retryFor ?? RETRY_MS;
-    this.asking = new Calls(target, how);
-    this.keeping = new Calls(target, how);
+    this.calls = new Calls(target, how);
   }
 
   /** Closes the connections once releases on their way are through. Leases still held run out by themselves. */
   async close(): Promise<void> {
-    await Promise.all([this.asking.close(), this.keeping.close()]);
+    await this.calls.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -142,14 +139,14 @@ export class Client implements AsyncDisposable {
     };
     // Who has named a request may come back for its grant; to another nobody can.
     const how = { timeout: CALL_MS, retryFor: this.retryFor, wait, givesBack: requestId === undefined, signal };
-    const { response, sentAt } = await this.asking.call("acquire", request, how);
+    const { response, sentAt } = await this.calls.call("acquire", request, how);
     return acquired(response, sentAt);
   }
 
   /** Extends a lease, and says whether it is still held; if not, stop the work. ttl in ms from now. */
   async renew(resource: string, leaseId: string, options: Limits & { ttl?: number } = {}): Promise<boolean> {
     const request = { resource, leaseId, ttl: toDuration(options.ttl) };
-    const { response } = await this.keeping.call("renew", request, this.limits(options));
+    const { response } = await this.calls.call("renew", request, this.limits(options));
     return response.outcome === RenewOutcome.RENEW_OUTCOME_RENEWED;
   }
 
@@ -160,7 +157,7 @@ export class Client implements AsyncDisposable {
     { done = true, hold = 0, within }: { done?: boolean; hold?: number; within?: number } = {},
   ): Promise<boolean> {
     const request = { resource, leaseId, disposition: disposition(done), hold: hold ? toDuration(hold) : undefined };
-    const { response } = await this.keeping.call("release", request, this.within(within));
+    const { response } = await this.calls.call("release", request, this.within(within));
     return response.outcome === ReleaseOutcome.RELEASE_OUTCOME_RELEASED;
   }
 
@@ -177,14 +174,14 @@ export class Client implements AsyncDisposable {
       waitTimeout: wait ? toDuration(wait) : undefined,
     };
     const how = { timeout: CALL_MS, retryFor: this.retryFor, wait, givesBack: requestId === undefined, signal };
-    const { response, sentAt } = await this.asking.call("dedupe", request, how);
+    const { response, sentAt } = await this.calls.call("dedupe", request, how);
     return deduped(response, sentAt);
   }
 
   /** Extends a claim, and says whether it is still held. */
   async renewClaim(key: string, claimId: string, options: Limits & { claimTtl?: number } = {}): Promise<boolean> {
     const request = { key, claimId, claimTtl: toDuration(options.claimTtl) };
-    const { response } = await this.keeping.call("renewClaim", request, this.limits(options));
+    const { response } = await this.calls.call("renewClaim", request, this.limits(options));
     return response.outcome === RenewOutcome.RENEW_OUTCOME_RENEWED;
   }
 
@@ -195,7 +192,7 @@ export class Client implements AsyncDisposable {
     { done = true, result, within }: { done?: boolean; result?: Uint8Array; within?: number } = {},
   ): Promise<boolean> {
     const request = { key, claimId, disposition: disposition(done), result: Buffer.from(result ?? []) };
-    const { response } = await this.keeping.call("settle", request, this.within(within));
+    const { response } = await this.calls.call("settle", request, this.within(within));
     return response.outcome === SettleOutcome.SETTLE_OUTCOME_SETTLED;
   }
 

@@ -1,4 +1,4 @@
-// A session: the calls of one channel in few messages, since a message costs far more than what is in it.
+// A session: the calls of a client in few messages, since a message costs far more than what is in it.
 import type { ServiceError as GrpcError } from "@grpc/grpc-js";
 import { closedError, lateError, operationError, ServiceError, streamError, unknownError } from "./errors.js";
 import {
@@ -7,14 +7,14 @@ import {
   Disposition,
   type OperationResult,
 } from "./generated/lockservice/v1/lockservice.js";
-import { type Call, type Kind, Pending, type Source, Stream } from "./stream.js";
+import { type Kind, MAY_WAIT, Pending, Unsent } from "./pending.js";
+import { type Call, type Source, Stream } from "./stream.js";
 
 const LOOK_PAUSE_MS = 10;
 const GIVE_BACK_MS = 5_000;
 const CLOSE_MS = 1_000;
 // Clients that were started together do not all move at one moment.
 const AGE_JITTER = 0.1;
-const MAY_WAIT: ReadonlySet<Kind> = new Set(["acquire", "dedupe"]);
 
 /** What a call in a session is. */
 export interface Asked {
@@ -32,10 +32,10 @@ export interface Asked {
 
 /**
  * Carries operations over one stream at a time, and opens the next one when it has ended. What is asked for within a
- * turn of the event loop leaves in one frame.
+ * turn of the event loop leaves in one frame, what keeps or ends a lease before the rest.
  */
 export class Session implements Source {
-  readonly unsent = new Map<number, Pending>();
+  readonly unsent = new Unsent();
   private stream: Stream | undefined;
   // One that is too old, or of a draining replica, gets nothing new, but still answers.
   private readonly streams = new Set<Stream>();
@@ -132,7 +132,7 @@ export class Session implements Source {
 
   private pend(pending: Pending): void {
     pending.number = ++this.lastNumber;
-    this.unsent.set(pending.number, pending);
+    this.unsent.add(pending);
     if (pending.due < this.lookAt) this.setTimer(pending.due);
   }
 
@@ -155,7 +155,7 @@ export class Session implements Source {
 
   /** Sees to an operation whose caller has gone: its result may still come. */
   private withdraw(pending: Pending): void {
-    if (this.unsent.delete(pending.number) || !MAY_WAIT.has(pending.kind)) return;
+    if (this.unsent.delete(pending) || !MAY_WAIT.has(pending.kind)) return;
     for (const stream of this.streams) stream.cancel(pending.number);
   }
 
@@ -173,7 +173,7 @@ export class Session implements Source {
     this.fail(stream.open, fault);
   }
 
-  private fail(lost: Map<number, Pending>, fault: () => ServiceError): void {
+  private fail(lost: Unsent | Map<number, Pending>, fault: () => ServiceError): void {
     for (const pending of lost.values()) if (!pending.over) pending.settle(fault());
     lost.clear();
   }

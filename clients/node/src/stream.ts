@@ -6,48 +6,21 @@ import type {
   SessionRequest,
   SessionResponse,
 } from "./generated/lockservice/v1/lockservice.js";
+import { type Kind, MAY_WAIT, type Pending, type Unsent } from "./pending.js";
 
 export const OPERATIONS_PER_FRAME_MAX = 1_000;
 // gRPC refuses a message of 4 MiB unless it is told otherwise.
 export const FRAME_BYTES_MAX = 1 << 20;
-// The service refuses more than 10,000 on one stream, and counts an operation until its answer has left.
+// The service refuses more than 10,000 on one stream, and counts an operation until its answer has left. The rest is
+// for what keeps or ends a lease, or those that wait for it would fill the stream for good.
 export const OPEN_MAX = 9_000;
+export const KEEPING_MAX = 500;
 
-export type Kind = "acquire" | "renew" | "release" | "dedupe" | "renewClaim" | "settle";
 export type Call = ClientDuplexStream<SessionRequest, SessionResponse>;
-
-/** An operation that waits to be sent or answered. Times are in ms on performance.now(). */
-export class Pending {
-  /** Its id in the session. */
-  number = 0;
-  /** When it was put into a frame; 0 before. */
-  sentAt = 0;
-  /** Whether nobody awaits it any more. */
-  over = false;
-  readonly due: number;
-
-  constructor(
-    readonly kind: Kind,
-    // biome-ignore lint/suspicious/noExplicitAny: each kind has a message of its own
-    readonly request: any,
-    readonly size: number,
-    readonly limit: number,
-    readonly givesBack: boolean,
-    private readonly answered: (answer: unknown) => void,
-  ) {
-    this.due = performance.now() + limit;
-  }
-
-  /** Hands it its response, or the error that it ends in. */
-  settle(answer: unknown): void {
-    this.over = true;
-    this.answered(answer);
-  }
-}
 
 /** Where a stream gets operations from, and what it tells. */
 export interface Source {
-  readonly unsent: Map<number, Pending>;
+  readonly unsent: Unsent;
   answered(stream: Stream, pending: Pending, result: OperationResult): void;
   ended(stream: Stream, error: GrpcError | undefined): void;
 }
@@ -134,18 +107,21 @@ export class Stream {
       .splice(0, OPERATIONS_PER_FRAME_MAX)
       .map((id) => ({ id: 0, cancel: { id }, traceparent: "" }));
     if (this.retired) return frame;
-    const room = Math.min(OPERATIONS_PER_FRAME_MAX, frame.length + OPEN_MAX - this.open.size);
     const now = performance.now();
     let size = 0;
-    for (const [number, pending] of this.source.unsent) {
-      if (frame.length >= room || size >= FRAME_BYTES_MAX) break;
-      this.source.unsent.delete(number);
-      frame.push({ id: number, traceparent: "", [pending.kind]: pending.request });
+    for (const pending of this.source.unsent.values()) {
+      if (frame.length >= OPERATIONS_PER_FRAME_MAX || size >= FRAME_BYTES_MAX || !this.hasRoom(pending.kind)) break;
+      this.source.unsent.delete(pending);
+      frame.push({ id: pending.number, traceparent: "", [pending.kind]: pending.request });
       pending.sentAt = now;
-      this.open.set(number, pending);
+      this.open.set(pending.number, pending);
       size += pending.size;
     }
     return frame;
+  }
+
+  private hasRoom(kind: Kind): boolean {
+    return this.open.size < OPEN_MAX + (MAY_WAIT.has(kind) ? 0 : KEEPING_MAX);
   }
 
   private take(frame: SessionResponse): void {

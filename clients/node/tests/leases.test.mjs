@@ -110,23 +110,6 @@ test("S06 a lease is renewed past its ttl", async () => {
   });
 });
 
-test("S07 a release does not queue behind waiting acquires", async () => {
-  const before = await proxy(running.address);
-  for (const unary of [false, true]) {
-    const far = new Client({ address: before.address, unary });
-    const resource = fresh();
-    const lease = await far.lock(resource);
-    const waiting = Array.from({ length: 200 }, () => far.acquire(resource, { wait: 3_000, ttl: 100 }).catch(() => {}));
-    // As many as the proxy lets through on that connection.
-    await until(async () => (await queue(resource)) >= 100, "they wait");
-    const began = performance.now();
-    await lease.done();
-    assert.ok(performance.now() - began < 1_000);
-    await Promise.all(waiting);
-    await far.close();
-  }
-});
-
 test("S08 when the service freezes the holder hears of it before the ttl is over", async () => {
   const frozen = await service();
   const own = new Client({ address: frozen.address });

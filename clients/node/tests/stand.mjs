@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { connect, createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { after } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -54,6 +55,28 @@ export async function proxy(address) {
     seen: () => ask("GET", path),
     calls: async (method) => (await ask("GET", path)).calls.filter((call) => call.method === method),
   };
+}
+
+/** Passes connections on to an address, and counts them: all that there were, and those that are open. */
+export async function relay(address) {
+  const { hostname, port } = new URL(`http://${address}`);
+  const seen = { connections: 0, open: 0 };
+  const server = createServer((near) => {
+    seen.connections += 1;
+    seen.open += 1;
+    const far = connect(port, hostname);
+    near.pipe(far).pipe(near);
+    for (const socket of [near, far]) socket.on("error", () => {});
+    far.on("close", () => near.destroy());
+    near.on("close", () => {
+      seen.open -= 1;
+      far.destroy();
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  endings.push(() => server.close());
+  return { address: `127.0.0.1:${server.address().port}`, seen };
 }
 
 /** Starts somebody who is not lockservice, and returns the address. */
