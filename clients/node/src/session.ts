@@ -173,6 +173,28 @@ export class Session implements Source {
     this.fail(stream.open, fault);
   }
 
+  /**
+   * Leaves a stream on which nothing came until an operation was out of time; waited: one that may wait.
+   *
+   * A frozen replica would hold up every repetition: the next stream may lead to another. But a renewal is soon out of
+   * time, where a replica may only be slow, and thousands that wait there would be asked again for it: they stay until
+   * one of them is out of time.
+   */
+  private goElsewhere(stream: Stream, waited: boolean): void {
+    const fault = () => streamError(undefined, this.address);
+    const open = [...stream.open.values()];
+    const keeping = open.filter((pending) => !MAY_WAIT.has(pending.kind));
+    if (waited || keeping.length === open.length) {
+      this.drop(stream, fault);
+      return;
+    }
+    for (const pending of keeping) {
+      stream.open.delete(pending.number);
+      if (!pending.over) pending.settle(fault());
+    }
+    this.retire(stream);
+  }
+
   private fail(lost: Unsent | Map<number, Pending>, fault: () => ServiceError): void {
     for (const pending of lost.values()) if (!pending.over) pending.settle(fault());
     lost.clear();
@@ -202,18 +224,19 @@ export class Session implements Source {
     this.lookAt = Number.POSITIVE_INFINITY;
     const now = performance.now();
     let next = Number.POSITIVE_INFINITY;
-    const silent = new Set<Stream>();
+    const silent = new Map<Stream, boolean>();
     for (const pending of this.awaited()) {
       if (pending.due > now) {
         next = Math.min(next, pending.due);
         continue;
       }
       pending.settle(lateError());
-      for (const stream of this.streams) if (stream.isSilent(pending)) silent.add(stream);
+      const waits = MAY_WAIT.has(pending.kind);
+      for (const stream of this.streams)
+        if (stream.isSilent(pending)) silent.set(stream, waits || silent.get(stream) === true);
       this.withdraw(pending);
     }
-    // A frozen replica would hold up every repetition: the next stream may lead to another.
-    for (const stream of silent) this.drop(stream, () => streamError(undefined, this.address));
+    for (const [stream, waited] of silent) this.goElsewhere(stream, waited);
     this.wakeIfUnsent();
     if (next < Number.POSITIVE_INFINITY) this.setTimer(Math.max(next, now + LOOK_PAUSE_MS));
   }

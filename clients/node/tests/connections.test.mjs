@@ -161,3 +161,21 @@ test("S30 what is too large for a session goes over another connection, opened f
   await client.close();
   await until(() => line.seen.open === 0, "both are closed");
 });
+
+test("S07 a late renewal takes no waiter along", async () => {
+  const between = await proxy(running.address);
+  const client = new Client({ address: between.address });
+  const resource = fresh();
+  const { grant } = await client.acquire(resource, { ttl: 30_000 });
+  const waiting = client.acquire(resource, { wait: 20_000 });
+  await until(async () => (await queueLength(running.address, resource)) === 1, "it waits");
+  await between.fault("hold", "Renew", 1);
+  await assert.rejects(client.renew(resource, grant.leaseId, { timeout: 200 }), /^ServiceError: DEADLINE_EXCEEDED/);
+  assert.equal(await client.renew(resource, grant.leaseId), true);
+  await between.letGo();
+  assert.equal(await client.release(resource, grant.leaseId), true);
+  assert.equal((await waiting).outcome, "granted");
+  assert.equal((await between.seen()).streams, 2);
+  assert.equal((await between.calls("Acquire")).length, 2);
+  await client.close();
+});
