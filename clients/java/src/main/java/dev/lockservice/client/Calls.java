@@ -3,11 +3,8 @@ package dev.lockservice.client;
 import com.google.common.util.concurrent.Futures;
 import com.google.common.util.concurrent.ListenableFuture;
 import com.google.protobuf.Message;
-import dev.lockservice.v1.LockServiceGrpc;
 import dev.lockservice.v1.LockServiceGrpc.LockServiceFutureStub;
 import dev.lockservice.v1.Operation;
-import io.grpc.ConnectivityState;
-import io.grpc.ManagedChannel;
 import java.time.Duration;
 import java.util.HashSet;
 import java.util.List;
@@ -15,22 +12,19 @@ import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 
-/** The calls of one connection, which travel in a session where the service has them. */
+/** The calls of a client, which travel in a session where the service has them. */
 final class Calls {
-    /** gRPC's own pauses between connections grow to 2 min: a lease would run out beside a service that is back. */
-    private static final long RECONNECT_NANOS = Duration.ofMillis(100).toNanos();
-
-    private static final long CLOSE_S = 1;
-
     final Loop loop;
     final Faults faults;
-    private final ManagedChannel channel;
-    private final LockServiceFutureStub stub;
+    /** For the session, and for calls of their own that may wait. */
+    private final Connection asking;
+    /** For calls of their own that keep or end a lease: behind many that wait for it they could come too late. */
+    private final Connection apart;
+
     private final Session session;
     private final Set<Call> pausing = new HashSet<>();
     private boolean unary;
     private boolean closing;
-    private long reconnectedNanos = System.nanoTime() - RECONNECT_NANOS;
 
     /** How a call is made: the time for one attempt, beside its wait, and for all of them. */
     record How(Duration timeout, Duration retryFor, Duration waiting, boolean givesBack) {}
@@ -38,9 +32,9 @@ final class Calls {
     Calls(Loop loop, Target target, ClientOptions options) {
         this.loop = loop;
         faults = new Faults(target.address());
-        channel = target.channel();
-        stub = LockServiceGrpc.newFutureStub(channel);
-        session = new Session(loop, LockServiceGrpc.newStub(channel), faults, options.streamAge);
+        asking = new Connection(target);
+        apart = new Connection(target);
+        session = new Session(loop, asking.streams(), faults, options);
         unary = options.unary;
     }
 
@@ -65,13 +59,10 @@ final class Calls {
         unary = true;
     }
 
-    /** Has a connection that has failed tried again now, or soon. */
+    /** Has connections that have failed tried again now, or soon. */
     void reconnect() {
-        if (System.nanoTime() - reconnectedNanos >= RECONNECT_NANOS
-                && channel.getState(false) == ConnectivityState.TRANSIENT_FAILURE) {
-            reconnectedNanos = System.nanoTime();
-            channel.resetConnectBackoff();
-        }
+        asking.reconnect();
+        apart.reconnect();
     }
 
     /** Says whether a call may wait for its repetition, and remembers that it does. */
@@ -90,9 +81,12 @@ final class Calls {
         session.close(whenClosed);
     }
 
-    /** Closes the connection, which may take a second. */
+    /** Closes the connections, which may take a second each. */
     void disconnect() throws InterruptedException {
-        channel.shutdownNow().awaitTermination(CLOSE_S, TimeUnit.SECONDS);
+        asking.shutDown();
+        apart.shutDown();
+        asking.awaitEnd();
+        apart.awaitEnd();
     }
 
     private Runnable sendAlone(Operation operation, long limitNanos, Pending.Told told) {
@@ -100,6 +94,7 @@ final class Calls {
             told.told(null, faults.closed());
             return () -> {};
         }
+        LockServiceFutureStub stub = (Operations.waits(operation) ? asking : apart).stub();
         ListenableFuture<? extends Message> answer =
                 Operations.unary(operation, stub.withDeadlineAfter(limitNanos, TimeUnit.NANOSECONDS));
         answer.addListener(() -> loop.run(() -> tell(answer, told)), Runnable::run);

@@ -22,6 +22,10 @@ public final class ClientOptions implements Cloneable {
     Duration retryFor = Duration.ofSeconds(10);
     Duration streamAge = Duration.ofMinutes(5);
     Executor executor = ForkJoinPool.commonPool();
+    /** No choice of users: tests fill a stream with fewer operations. */
+    int openMax = Unsent.OPEN_MAX;
+
+    int keepingMax = Unsent.KEEPING_MAX;
 
     private ClientOptions() {}
 

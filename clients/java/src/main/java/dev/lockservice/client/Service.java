@@ -38,10 +38,7 @@ final class Service {
     private final ClientOptions options;
     private final String owner;
     private final Target target;
-    /** Renewals and releases have a connection of their own: behind many waiting acquires they could come too late. */
-    private final Calls asking;
-
-    private final Calls keeping;
+    private final Calls calls;
     private final String requestPrefix;
     private final AtomicLong requestCount = new AtomicLong();
 
@@ -49,8 +46,7 @@ final class Service {
         this.options = options;
         this.owner = owner;
         target = new Target(options);
-        asking = new Calls(loop, target, options);
-        keeping = new Calls(loop, target, options);
+        calls = new Calls(loop, target, options);
         byte[] random = new byte[PREFIX_BYTES];
         new SecureRandom().nextBytes(random);
         requestPrefix = HexFormat.of().formatHex(random);
@@ -73,11 +69,11 @@ final class Service {
     }
 
     Faults faults() {
-        return asking.faults;
+        return calls.faults;
     }
 
     void close() {
-        Closing.close(loop, asking, keeping);
+        Closing.close(loop, calls);
     }
 
     Call acquire(String resource, LockOptions how, Call.Told told) {
@@ -101,7 +97,7 @@ final class Service {
             made.setAfterVersion(how.afterVersion);
         }
         Operation operation = Operation.newBuilder().setAcquire(made).build();
-        return asking.call(operation, waiting(how.wait, how.requestId), told);
+        return calls.call(operation, waiting(how.wait, how.requestId), told);
     }
 
     Call renew(String resource, String id, Duration timeout, Duration retryFor, Renewal.Told told) {
@@ -139,7 +135,7 @@ final class Service {
             made.setRetention(span(how.retention));
         }
         Operation operation = Operation.newBuilder().setDedupe(made).build();
-        return asking.call(operation, waiting(how.wait, how.requestId), told);
+        return calls.call(operation, waiting(how.wait, how.requestId), told);
     }
 
     Call renewClaim(String key, String id, Duration timeout, Duration retryFor, Renewal.Told told) {
@@ -166,7 +162,7 @@ final class Service {
             Renewal.Told told,
             Function<Message, RenewOutcome> outcome) {
         How how = new How(timeout, retryFor, Duration.ZERO, false);
-        return keeping.call(operation, how, (answer, sent, fault) ->
+        return calls.call(operation, how, (answer, sent, fault) ->
                 told.told(fault == null && outcome.apply(answer) == RenewOutcome.RENEW_OUTCOME_RENEWED, fault));
     }
 
@@ -174,7 +170,7 @@ final class Service {
         Reply<Boolean> reply = new Reply<>(Runnable::run, held -> {});
         Duration timeout = within == null || within.compareTo(CALL_TIMEOUT) > 0 ? CALL_TIMEOUT : within;
         How how = new How(timeout, within == null ? options.retryFor : within, Duration.ZERO, false);
-        keeping.call(operation, how, (answer, sent, fault) -> {
+        calls.call(operation, how, (answer, sent, fault) -> {
             if (fault == null) {
                 reply.give(isHeld.test(answer));
             } else {

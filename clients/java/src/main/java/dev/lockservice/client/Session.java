@@ -6,9 +6,6 @@ import dev.lockservice.v1.Operation;
 import dev.lockservice.v1.OperationResult;
 import dev.lockservice.v1.SessionResponse;
 import java.time.Duration;
-import java.util.ArrayDeque;
-import java.util.ArrayList;
-import java.util.Deque;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -28,7 +25,7 @@ final class Session {
     private final LockServiceStub stub;
     private final Faults faults;
     private final long ageNanos;
-    private final Deque<Pending> unsent = new ArrayDeque<>();
+    private final Unsent unsent;
     /** One that is too old, or of a draining replica, gets nothing new, but still answers. */
     private final Set<Stream> streams = new HashSet<>();
 
@@ -38,11 +35,12 @@ final class Session {
     private Runnable closed;
     private boolean ended;
 
-    Session(Loop loop, LockServiceStub stub, Faults faults, Duration age) {
+    Session(Loop loop, LockServiceStub stub, Faults faults, ClientOptions options) {
         this.loop = loop;
         this.stub = stub;
         this.faults = faults;
-        ageNanos = age.toNanos();
+        ageNanos = options.streamAge.toNanos();
+        unsent = new Unsent(options.openMax, options.keepingMax);
     }
 
     Pending call(Operation operation, long limitNanos, boolean givesBack, Pending.Told told) {
@@ -118,7 +116,7 @@ final class Session {
             // A replica may end a stream for its age. What was not sent has lost nothing.
             goOn();
         } else if (current) {
-            List<Pending> failed = List.copyOf(unsent);
+            List<Pending> failed = unsent.all();
             unsent.clear();
             failed.forEach(pending -> pending.settle(null, faults.ofStream(error)));
         }
@@ -226,7 +224,7 @@ final class Session {
     }
 
     private List<Pending> awaited() {
-        List<Pending> found = new ArrayList<>(unsent);
+        List<Pending> found = unsent.all();
         streams.forEach(each -> found.addAll(each.open().values()));
         found.removeIf(Pending::isOver);
         return found;

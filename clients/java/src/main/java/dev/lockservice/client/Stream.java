@@ -16,8 +16,6 @@ final class Stream implements ClientResponseObserver<SessionRequest, SessionResp
     private static final int OPERATIONS_PER_FRAME_MAX = 1_000;
     /** gRPC refuses a message of 4 MiB unless it is told otherwise. */
     private static final int FRAME_BYTES_MAX = 1 << 20;
-    /** The service refuses more than 10,000 on one stream, and counts an operation until its answer has left. */
-    private static final int OPEN_MAX = 9_000;
 
     private final Loop loop;
     private final Session session;
@@ -100,7 +98,7 @@ final class Stream implements ClientResponseObserver<SessionRequest, SessionResp
     }
 
     /** Sends what there is to send, message by message, while the connection takes it; retired, only cancellations. */
-    void flush(Deque<Pending> unsent) {
+    void flush(Unsent unsent) {
         while (!halfClosed && wire.isReady()) {
             SessionRequest frame = fill(unsent);
             if (frame.getOperationsCount() > 0) {
@@ -115,7 +113,7 @@ final class Stream implements ClientResponseObserver<SessionRequest, SessionResp
         }
     }
 
-    private SessionRequest fill(Deque<Pending> unsent) {
+    private SessionRequest fill(Unsent unsent) {
         SessionRequest.Builder frame = SessionRequest.newBuilder();
         while (!cancels.isEmpty() && frame.getOperationsCount() < OPERATIONS_PER_FRAME_MAX) {
             frame.addOperationsBuilder().setCancel(CancelOperation.newBuilder().setId(cancels.remove()));
@@ -123,11 +121,10 @@ final class Stream implements ClientResponseObserver<SessionRequest, SessionResp
         int bytes = 0;
         long now = System.nanoTime();
         while (!retired
-                && !unsent.isEmpty()
-                && open.size() < OPEN_MAX
+                && unsent.hasNext(open.size())
                 && bytes < FRAME_BYTES_MAX
                 && frame.getOperationsCount() < OPERATIONS_PER_FRAME_MAX) {
-            Pending pending = unsent.remove();
+            Pending pending = unsent.next();
             if (!pending.isOver()) {
                 long number = session.nextNumber();
                 pending.sent(this, number, now);

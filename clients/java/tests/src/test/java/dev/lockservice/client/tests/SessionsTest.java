@@ -118,7 +118,7 @@ class SessionsTest extends Tries {
         assertEquals(2, far.count("open_streams"));
         lease.done();
         waiting.get().close();
-        until("the first has ended", s(5), () -> far.count("open_streams") == 2);
+        until("the first has ended", s(5), () -> far.count("open_streams") == 1);
     }
 
     @ParameterizedTest
