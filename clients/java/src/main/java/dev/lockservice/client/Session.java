@@ -161,14 +161,31 @@ final class Session {
         boolean silent = pending.metSilence();
         pending.settle(null, faults.late());
         if (silent) {
-            // A frozen replica would hold up every repetition: the next stream may lead to another.
-            Stream left = pending.stream();
-            forget(left, null);
-            left.drop();
-            goOn();
+            goElsewhere(pending);
         } else {
             withdraw(pending);
         }
+    }
+
+    /**
+     * Leaves a stream on which nothing came until an operation was out of time. A frozen replica would hold up every
+     * repetition: the next stream may lead to another. But a renewal is soon out of time, where a replica may only be
+     * slow, and thousands that wait there would be asked again for it: they stay until one of them is out of time.
+     */
+    private void goElsewhere(Pending late) {
+        Stream left = late.stream();
+        List<Pending> keeping = left.open().values().stream()
+                .filter(each -> !Operations.waits(each.operation))
+                .toList();
+        if (Operations.waits(late.operation) || keeping.size() == left.open().size()) {
+            forget(left, null);
+            left.drop();
+            goOn();
+            return;
+        }
+        keeping.forEach(each -> left.open().remove(each.number()));
+        keeping.forEach(each -> each.settle(null, faults.ofStream(null)));
+        retire(left);
     }
 
     private void withdraw(Pending pending) {

@@ -88,6 +88,23 @@ class SharingTest extends Tries {
     }
 
     @Test
+    void s07ALateRenewalTakesNoWaiterAlong() throws Exception {
+        Stand.Proxy far = opened(Stand.proxy(address));
+        Client client = connect(far.address());
+        String resource = fresh();
+        far.fault("hold", "Renew", 1);
+        Lease lease = client.acquire(resource, LOCK.ttl(s(3)));
+        CompletableFuture<Lease> waiting = client.acquireAsync(resource, LOCK.wait(s(20)));
+        until("it is renewed on another stream", s(4), () -> far.calls("Renew").size() > 1
+                && far.count("streams") > 1
+                && lease.remaining().compareTo(s(2)) > 0);
+        far.letGo();
+        lease.done();
+        waiting.get(5, TimeUnit.SECONDS);
+        assertEquals(2, far.calls("Acquire").size());
+    }
+
+    @Test
     void s07WhatEndsALeaseLeavesFirst() throws Exception {
         Stand.Proxy far = opened(Stand.proxy(address));
         Client client = connect(Narrow.room(at(far.address()), OPEN_MAX, 0));
