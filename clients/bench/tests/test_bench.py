@@ -1,14 +1,18 @@
 """The benchmark: it measures what it says, and says what it could not measure."""
 
+import asyncio
 import json
+import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from lockservice_bench import foreign, plot, report
+from lockservice_bench.machine import only, stop
 from lockservice_bench.suite import Found
 from lockservice_bench.targets import TARGETS, Medians
 
@@ -36,6 +40,25 @@ def test_a_quick_run_measures_every_target_that_needs_no_other_language(tmp_path
     silent = {target.what for target in TARGETS if target.figure(Medians(run)) is None}
     assert silent <= (needs_etcd if any(name.startswith("etcd") for name in run.missing) else set())
     assert all(row["operations_s"] > 0 for row in run.rounds if row["what"] not in {"hot", "trip"})
+
+
+def test_servers_of_others_stand_still() -> None:
+    """While one is measured; and all of them end with the benchmark, whatever they do."""
+
+    def states() -> list[str]:
+        # Stopped is T.
+        return [Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[0] for server in servers]
+
+    with ExitStack() as leave:
+        servers = [leave.enter_context(subprocess.Popen(["sleep", "60"])) for _ in range(3)]
+        pids = [server.pid for server in servers]
+        asyncio.run(only(pids, pids[1]))
+        assert [state == "T" for state in states()] == [True, False, True]
+        asyncio.run(only(pids, None))
+        assert states() == ["T"] * 3
+        for server in servers:
+            stop(server)
+        assert all(server.returncode == -signal.SIGTERM for server in servers)
 
 
 def test_ratios_come_from_the_medians() -> None:

@@ -52,8 +52,11 @@ def _fields(data: bytes) -> dict[int, bytes | int]:
     return found
 
 
-async def start(leave: AsyncExitStack, directory: Path, callers: int) -> Peer | None:
-    """Starts a server that writes every change to disk, and a lease for each caller; None: it is not installed."""
+async def start(leave: AsyncExitStack, directory: Path, callers: int) -> tuple[Peer, int] | None:
+    """Starts a server that writes every change to disk, and a lease for each caller.
+
+    Returns what it is called by, and its process; None: it is not installed.
+    """
     program = shutil.which("etcd")
     if program is None:
         return None
@@ -63,7 +66,7 @@ async def start(leave: AsyncExitStack, directory: Path, callers: int) -> Peer | 
         client, peer = (f"http://127.0.0.1:{taken.getsockname()[1]}" for taken in (free, other))
     urls = ("--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer)
     cluster = ("--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}")
-    launch(leave, [*on_core(0), program, "--data-dir", str(directory / "etcd"), *urls, *cluster])
+    process = launch(leave, [*on_core(0), program, "--data-dir", str(directory / "etcd"), *urls, *cluster])
     channel = grpc.aio.insecure_channel(client.removeprefix("http://"))
     leave.push_async_callback(channel.close)
     async with asyncio.timeout(_READY_S):
@@ -71,7 +74,7 @@ async def start(leave: AsyncExitStack, directory: Path, callers: int) -> Peer | 
     grant: Any = channel.unary_unary("/etcdserverpb.Lease/LeaseGrant")
     # One long lease a caller, as a worker has one etcd session: a lock and its release are then two calls.
     answers = [await grant(_field(1, TTL_S * 360)) for _ in range(callers)]
-    return _peer(channel, [_lease(answer) for answer in answers])
+    return _peer(channel, [_lease(answer) for answer in answers]), process.pid
 
 
 def _lease(answer: bytes) -> int:

