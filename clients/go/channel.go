@@ -131,9 +131,9 @@ type calls struct {
 	target *target
 	// asking carries the session, and calls of their own that may wait. Those count as streams of theirs, and a proxy or
 	// a server that allows few would keep the releases back that they wait for. So calls of their own that keep or end a
-	// lease go over keeping, which connects at the first of them.
-	asking, keeping *grpc.ClientConn
-	session         *session
+	// lease go over apart, which connects at the first of them.
+	asking, apart *grpc.ClientConn
+	session       *session
 	// sessionless: the service has said that it knows no sessions. Another attempt would stand behind calls that wait.
 	sessionless atomic.Bool
 }
@@ -143,12 +143,12 @@ func newCalls(t *target, s *settings) (*calls, error) {
 	if err != nil {
 		return nil, err
 	}
-	keeping, err := grpc.NewClient(t.address, t.options...)
+	apart, err := grpc.NewClient(t.address, t.options...)
 	if err != nil {
 		_ = asking.Close()
 		return nil, err
 	}
-	made := &calls{target: t, asking: asking, keeping: keeping}
+	made := &calls{target: t, asking: asking, apart: apart}
 	if !s.unary {
 		made.session = newSession(made.start, t.address, s.streamAge)
 	}
@@ -202,7 +202,7 @@ func (c *calls) call(ctx context.Context, op operation, h how) (proto.Message, t
 func (c *calls) unary(ctx context.Context, op operation, limit time.Duration) (proto.Message, error) {
 	limited, cancel := context.WithTimeout(metadata.NewOutgoingContext(ctx, c.target.header), limit)
 	defer cancel()
-	conn := c.keeping
+	conn := c.apart
 	if op.waits() {
 		conn = c.asking
 	}
@@ -223,7 +223,7 @@ func (c *calls) close() {
 		c.session.close()
 	}
 	_ = c.asking.Close()
-	_ = c.keeping.Close()
+	_ = c.apart.Close()
 }
 
 func sleep(ctx context.Context, span time.Duration) error {

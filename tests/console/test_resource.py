@@ -63,9 +63,9 @@ async def test_nothing_is_taken_away_that_was_not_seen(browser: Browser, service
         await answered.wait()
         await route.continue_()
 
+    await page.route("**/console/resource", late)
     for resource in ("cart:1", "cart:2"):
         answered.clear()
-        await page.route("**/console/resource", late)
         await page.click(f"[data-resource='{resource}']")
         assert not await page.is_visible("#resource .danger")
         answered.set()

@@ -136,13 +136,16 @@ async def test_a_call_without_an_answer_ends_in_time(session_client: Client, pro
             await client.close()
 
 
-async def _kept_beside_waiters(session_client: Client, resource: str, monkeypatch: pytest.MonkeyPatch) -> bool:
+async def _kept_beside_waiters(
+    session_client: Client, proxy: Any, resource: str, monkeypatch: pytest.MonkeyPatch
+) -> bool:
     """Says whether a lease can be renewed and released while as many acquires as a stream takes wait for it."""
     monkeypatch.setattr("lockservice_client.pending.OPEN_MAX", 5)
     held = (await session_client.acquire(resource, ttl=30)).grant
     assert held is not None
     waiting = [asyncio.create_task(session_client.acquire(resource, wait=20)) for _ in range(8)]
-    await asyncio.sleep(0.2)
+    while len(proxy.requests("Acquire")) < 1 + 5:
+        await asyncio.sleep(0.01)
     try:
         assert await session_client.renew(resource, held.lease_id, timeout=0.5)
         assert await session_client.release(resource, held.lease_id)
@@ -156,18 +159,18 @@ async def _kept_beside_waiters(session_client: Client, resource: str, monkeypatc
 
 
 async def test_s07_a_stream_full_of_waiters_has_room_for_renewals(
-    session_client: Client, resource: str, monkeypatch: pytest.MonkeyPatch
+    session_client: Client, proxy: Any, resource: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What keeps or ends a lease is sent though all that wait for it fill the stream."""
-    assert await _kept_beside_waiters(session_client, resource, monkeypatch)
+    assert await _kept_beside_waiters(session_client, proxy, resource, monkeypatch)
 
 
 async def test_s07_without_that_room_they_would_wait_for_each_other(
-    session_client: Client, resource: str, monkeypatch: pytest.MonkeyPatch
+    session_client: Client, proxy: Any, resource: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same check catches a client that treats all operations alike."""
     monkeypatch.setattr("lockservice_client.pending.KEEPING_MAX", 0)
-    assert not await _kept_beside_waiters(session_client, resource, monkeypatch)
+    assert not await _kept_beside_waiters(session_client, proxy, resource, monkeypatch)
 
 
 async def test_an_answer_after_the_timeout_is_given_back(
